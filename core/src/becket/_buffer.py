@@ -1,0 +1,87 @@
+"""The bounded buffer between a run and its reader."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+if TYPE_CHECKING:
+    from becket._backend import Gate
+    from becket.events import Event
+
+__all__ = ["LIMIT", "Buffer"]
+
+LIMIT: Final = 256
+"""Events between a run and its reader. 64 to 1024 measured alike, but at 1024 other tasks waited 13 to 20 ms."""
+
+
+class Buffer:
+    """Events that the run has emitted and the reader has not taken.
+
+    Events that are ready together are taken together: the reader is woken by the first, and finds the others there.
+    """
+
+    __slots__ = ("_gate", "_limit", "_reading", "_room", "closed", "items")
+
+    def __init__(self, gate: Gate, limit: int = LIMIT) -> None:
+        self.items: deque[Event] = deque()
+        self.closed = False
+        self._gate = gate
+        self._limit = limit
+        self._reading = False
+        self._room: anyio.Event | None = None
+
+    def put(self, event: Event) -> bool:
+        """Append `event`. False where the buffer is full now; the writer should then wait for `room`."""
+        items = self.items
+        items.append(event)
+        if self._reading:
+            self._gate.open()
+        return len(items) < self._limit or self.closed
+
+    async def wait(self) -> None:
+        """Wait until there is an event, or the buffer is closed.
+
+        Raises:
+            RuntimeError: Another task is waiting already.
+        """
+        if self._reading:
+            raise RuntimeError(
+                "another task is reading this stream already; give each reader a stream of its own, or pass on events"
+            )
+        self._reading = True
+        try:
+            while not self.items and not self.closed:
+                await self._gate.wait()
+        finally:
+            self._reading = False
+
+    def taken(self) -> None:
+        """The reader has taken an event; lets the writers go on once half of the buffer is free."""
+        if self._room is not None and len(self.items) * 2 <= self._limit:
+            self._room.set()
+            self._room = None
+
+    async def room(self) -> None:
+        """Wait until the buffer has room; a checkpoint in any case."""
+        await checkpoint()
+        while len(self.items) >= self._limit and not self.closed:
+            if self._room is None:
+                self._room = anyio.Event()
+            await self._room.wait()
+
+    def drop(self) -> None:
+        """Nobody reads any more: forget what is there, and hold up nobody."""
+        self.items.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more will come. What is there can still be taken."""
+        self.closed = True
+        self._gate.open()
+        if self._room is not None:
+            self._room.set()
+            self._room = None

@@ -1,0 +1,283 @@
+"""`Effects` done in this process: nothing is journaled."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from becket._calls import ToolCalls
+from becket._values import clean_text
+from becket.content import MalformedArguments, Message, ToolCall
+from becket.effects import ModelAnswer, PlannedCall
+from becket.errors import ProtocolError, ProviderError
+from becket.events import (
+    Event,
+    ModelEvent,
+    ModelFinished,
+    ModelStarted,
+    PluginEvent,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from becket.providers import ModelRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from becket._backend import Backend
+    from becket._buffer import Buffer
+    from becket._observers import Observers
+    from becket._plan import RunPlan
+    from becket.content import StopReason, ToolResult
+    from becket.log import EventLog
+    from becket.turn import Turn
+
+__all__ = ["GRACE", "InProcessEffects"]
+
+GRACE: Final = 5.0
+"""Seconds that a tool, a provider or a sink has to clean up once its run was cancelled."""
+
+_FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
+
+
+class InProcessEffects:
+    """The effects of one run.
+
+    Attributes:
+        ending: Why the run is to end early, or None.
+        failure: The exception that it is to fail with, which arose outside of its tasks; or None.
+        calls: Its tool calls.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        turn: Turn,
+        *,
+        context: object,
+        backend: Backend,
+        buffer: Buffer,
+        log: EventLog,
+        observers: Observers,
+        stop: Callable[[], None],
+        stuck: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._turn = turn
+        self._run_id = turn.run_id
+        self._buffer = buffer
+        self._log = log
+        self._observers = observers
+        self._callback = plan.callback_handler
+        self._stop = stop
+        self.ending: StopReason | None = None
+        self.failure: Exception | None = None
+        self.calls = ToolCalls(
+            plan.tools,
+            self,
+            backend=backend,
+            threads=plan.threads,
+            seconds=plan.limits.tool_seconds,
+            agent=plan.agent,
+            context=context,
+            stuck=stuck,
+            over=lambda: turn.phase == "done",
+            fail=self.fail,
+            grace=GRACE,
+        )
+
+    def emit(self, event: Event) -> bool:
+        """Fold, stamp, log, show and hand over `event`; see `Effects.emit`."""
+        turn = self._turn
+        turn.receive(event)
+        stamped: Any = event
+        stamped.run_id = self._run_id
+        stamped.time = time.time()
+        if turn.phase != "done":
+            stamped.cycle = turn.cycle
+            stamped.attempt = turn.attempt or (1 if turn.cycle else 0)
+        if not self._log.append(event):
+            return True
+        room = True
+        try:
+            room = self._observers.show(event)
+            if self._callback is not None and (view := event._view()):  # noqa: SLF001  the mapping face without a copy
+                self._callback(**view)
+        finally:
+            room = self._buffer.put(event) and room
+        while self._observers.failed:
+            self.emit(self._observers.failed.pop())
+        return room
+
+    def fail(self, error: Exception) -> None:
+        """End the run with `error`, which was raised where none of its tasks was there to raise at."""
+        self.failure = self.failure or error
+        self._stop()
+
+    async def room(self) -> None:
+        """Wait for the reader and the sinks."""
+        await self._buffer.room()
+        await self._observers.room()
+        await self._log.flush()
+        if (fatal := self._observers.fatal()) is not None:
+            raise fatal
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def uuid(self) -> str:
+        """A random id."""
+        return uuid.uuid4().hex
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await anyio.sleep(seconds)
+
+    async def decide(self, planned: PlannedCall) -> PlannedCall:
+        """The call as the model made it."""
+        return planned
+
+    async def call_tools(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
+        """Make the calls of one cycle."""
+        return await self.calls.make(planned)
+
+    async def call_model(self, cycle: int, length: int) -> ModelAnswer:
+        """Call the provider once, and emit what it yields."""
+        plan, turn = self._plan, self._turn
+        self.emit(ModelStarted(plan.model_id, length, tuple(plan.tools)))
+        request = ModelRequest(
+            plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, (turn.run_id, cycle, turn.attempt)
+        )
+        answer = _Answer(self._plan.provider.name, time.perf_counter())
+        try:
+            finished = await self._pump(plan.provider.stream(request), answer)
+        except ProviderError as error:
+            error.provider = error.provider or plan.provider.name
+            raise
+        message = answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars))
+        return ModelAnswer(message, finished)
+
+    async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
+        """Emit the deltas; this is the path of a token."""
+        if not hasattr(events, "__aiter__"):
+            raise ProtocolError(
+                f"stream() of the provider {self._plan.provider.name!r} returned {events!r}, which is no async iterator; "
+                f"make it an async generator: async def, and yield"
+            )
+        emit, room, take = self.emit, self.room, answer.take
+        try:
+            async for event in events:
+                if take(event) and not emit(event):
+                    await room()
+        finally:
+            await _close(events)
+        return answer.end()
+
+
+async def _close(events: AsyncIterator[ModelEvent]) -> None:
+    """Close a provider's generator, within the grace, before anything else happens. It is closed already if it ended."""
+    close = getattr(events, "aclose", None)
+    if close is not None:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE), suppress(ProviderError):
+            await close()
+
+
+class _Answer:
+    """What one model call has yielded, checked against the provider's contract."""
+
+    __slots__ = ("_first", "_ids", "_provider", "_started", "_twice", "finished")
+
+    def __init__(self, provider: str, started: float) -> None:
+        self._provider = provider
+        self._started = started
+        self._first: float | None = None
+        self._ids: dict[tuple[int, str], str] = {}
+        self._twice: dict[str, str] = {}
+        self.finished: ModelFinished | None = None
+
+    def take(self, event: ModelEvent) -> bool:
+        """Check and clean one event. Whether it is to be emitted now.
+
+        Raises:
+            ProtocolError: It is none that a provider may yield, or comes after the end.
+        """
+        kind = type(event)
+        if self.finished is not None or kind not in _FROM_PROVIDERS:
+            self._refuse(event)
+        if self._first is None and kind is not PluginEvent:
+            self._first = time.perf_counter() - self._started
+        if kind is TextDelta:
+            if not event.text.isascii():  # type: ignore[union-attr]
+                _clean(event, "text")
+            return True
+        return self._take_other(event)
+
+    def _take_other(self, event: ModelEvent) -> bool:
+        match event:
+            case ToolCallDelta():
+                self._name(event)
+                _clean(event, "fragment")
+            case ReasoningDelta():
+                _clean(event, "text")
+            case ModelFinished():
+                self.finished = event
+                return False
+        return True
+
+    def _name(self, event: ToolCallDelta) -> None:
+        """Give the call an id that no other call of this answer has: history pairs calls and results by it."""
+        named = self._ids.get((event.block, event.call_id))
+        if named is None:
+            named = event.call_id or f"call-{len(self._ids) + 1}"
+            if named in self._ids.values():
+                named = f"{named}-{len(self._ids) + 1}"
+                self._twice[named] = event.call_id
+            self._ids[event.block, event.call_id] = named
+        stamped: Any = event
+        stamped.call_id = named
+
+    def renamed(self, message: Message) -> Message:
+        """`message` with each call malformed that used the id of an earlier one."""
+        if not self._twice:
+            return message
+        return Message(message.role, tuple(self._refused(block) for block in message.content))
+
+    def _refused(self, block: Any) -> Any:
+        if not isinstance(block, ToolCall) or block.id not in self._twice:
+            return block
+        reason = f"the call id {self._twice[block.id]!r} was used twice in one answer; this second call was refused"
+        return ToolCall(block.id, block.tool, malformed=MalformedArguments("", reason))
+
+    def end(self) -> ModelFinished:
+        """The event that ended the answer, with its times.
+
+        Raises:
+            ProtocolError: There was none: what came may be half an answer.
+        """
+        if self.finished is None:
+            raise ProtocolError(
+                f"the provider {self._provider!r} ended without a ModelFinished event: its answer may be cut off; "
+                f"what came is kept in the history, marked as interrupted"
+            )
+        stamped: Any = self.finished
+        stamped.first_token_s = self._first
+        stamped.duration_s = time.perf_counter() - self._started
+        return self.finished
+
+    def _refuse(self, event: object) -> None:
+        if self.finished is not None:
+            raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, which is the last")
+        raise ProtocolError(
+            f"the provider {self._provider!r} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
+            f"ToolCallDelta, PluginEvent, and last ModelFinished"
+        )
+
+
+def _clean(event: Any, name: str) -> None:
+    setattr(event, name, clean_text(getattr(event, name)))

@@ -1,0 +1,52 @@
+"""What an agent comes to once its names are looked up: everything a run needs, resolved once and shared by its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from becket._threads import WorkerThreads
+    from becket.log import EventLog
+    from becket.options import Limits, ModelOptions
+    from becket.providers import Provider, ToolSpec
+    from becket.sinks import RunInfo, Sink
+    from becket.tools import AnyTool
+
+__all__ = ["RunPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """An agent, resolved.
+
+    Attributes:
+        agent: The agent's name.
+        provider: The provider of its model.
+        model: The model's name without the provider's.
+        model_id: The model, as `provider:model`.
+        system_prompt: The system prompt.
+        tools: The tools by name.
+        specs: The tools as a model is told of them.
+        options: The model's options.
+        limits: The limits of a run.
+        sinks: What observes its runs.
+        callback_handler: What is called with each event's mapping.
+        threads: Where sync tools run.
+        make_log: Makes the log of a run.
+    """
+
+    agent: str
+    provider: Provider
+    model: str
+    model_id: str
+    system_prompt: str
+    tools: Mapping[str, AnyTool]
+    specs: tuple[ToolSpec, ...]
+    options: ModelOptions
+    limits: Limits
+    sinks: tuple[Sink, ...]
+    callback_handler: Callable[..., Any] | None
+    threads: WorkerThreads
+    make_log: Callable[[RunInfo], EventLog]

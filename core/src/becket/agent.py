@@ -1,0 +1,240 @@
+"""An agent: an immutable definition that any number of runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from becket._plan import RunPlan
+from becket._values import clean_text
+from becket.content import AgentResult, Message, Prompt, to_messages
+from becket.errors import ConfigError
+from becket.events import RunFinished
+from becket.options import Limits, ModelOptions
+from becket.providers import Provider
+from becket.runtime import Runtime, default_runtime
+from becket.sinks import Sink
+from becket.stream import AgentStream, _Driver
+from becket.tools import AnyTool, Tool
+
+if TYPE_CHECKING:
+    from typing import NotRequired
+
+__all__ = ["Agent"]
+
+
+class _Changes(TypedDict, total=False):
+    model: str | Provider | None
+    tools: Sequence[AnyTool | str]
+    name: str
+    system_prompt: str
+    options: ModelOptions
+    limits: Limits
+    sinks: Sequence[Sink | str]
+    callback_handler: Callable[..., Any] | None
+    runtime: Runtime | None
+
+
+class Agent:
+    """A model, its tools and its instructions.
+
+    An agent holds no conversation and nothing that a run changes: a thousand runs of one agent may go on at once.
+
+    Args:
+        model: `"provider:model"`, a provider's name, or a provider object. None for the model that `BECKET_MODEL`
+            names, else the default of the one installed provider that has one.
+        tools: Tools, as made by `@tool`, or the names of installed ones.
+        name: What events and logs call the agent.
+        system_prompt: Instructions for the model.
+        options: How the model is to answer.
+        limits: What a run may use.
+        sinks: What observes each run, as objects or by the names of installed ones.
+        callback_handler: Called with the mapping of each event that has one, as keyword arguments, before the reader
+            gets the event. If it raises, the run fails with that exception. None for nobody; nothing is printed.
+        runtime: The plugins and shared resources to use; None for the default runtime.
+
+    Raises:
+        ConfigError: A name is not known, two tools have the same name, or a tool's signature cannot be told to a model.
+    """
+
+    __slots__ = ("_given", "_plan", "_runtime")
+
+    def __init__(
+        self,
+        model: str | Provider | None = None,
+        tools: Sequence[AnyTool | str] = (),
+        *,
+        name: str = "agent",
+        system_prompt: str = "",
+        options: ModelOptions | None = None,
+        limits: Limits | None = None,
+        sinks: Sequence[Sink | str] = (),
+        callback_handler: Callable[..., Any] | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self._given: _Changes = {
+            "model": model,
+            "tools": tuple(tools) if not isinstance(tools, str) else (tools,),
+            "name": name,
+            "system_prompt": clean_text(system_prompt),
+            "options": options or ModelOptions(),
+            "limits": limits or Limits(),
+            "sinks": tuple(sinks),
+            "callback_handler": callback_handler,
+            "runtime": runtime,
+        }
+        self._runtime = runtime
+        self._plan: RunPlan | None = None
+        for given in _resolve_tools(self._given["tools"], self._lookup).values():
+            given.spec  # noqa: B018  built here, so that no run has to
+        if model is not None:
+            self._resolved()
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self._given["name"]
+
+    @property
+    def model(self) -> str:
+        """The model, as `provider:model`."""
+        return self._resolved().model_id
+
+    @property
+    def tools(self) -> Mapping[str, AnyTool]:
+        """The tools by name."""
+        return self._resolved().tools
+
+    def __repr__(self) -> str:
+        return f"<agent {self.name!r}>"
+
+    def replace(self, **changes: Unpack[_Changes]) -> Agent:
+        """Another agent, with these arguments of the constructor changed."""
+        return Agent(**{**self._given, **changes})
+
+    def stream_async(
+        self,
+        prompt: Prompt,
+        *,
+        history: Sequence[Message] = (),
+        context: object = None,
+        limits: Limits | None = None,
+    ) -> AgentStream:
+        """Run the agent, and stream what happens as events.
+
+        A plain function: nothing starts before the first event is asked for, or the stream is entered with
+        `async with`, which is the form that cleans up before the next line runs.
+
+        Args:
+            prompt: A text, content blocks, or messages.
+            history: Messages that come before the prompt; not changed.
+            context: Any object; tools get it as `ToolContext.context`.
+            limits: The limits of this run, instead of the agent's.
+
+        Raises:
+            ConfigError: The prompt is empty or is none, or no model is to be had.
+        """
+        plan = self._resolved(limits)
+        earlier = list(to_messages(history)) if history else []
+        return AgentStream(_Driver(plan, self._used_runtime(), to_messages(prompt), history=earlier, context=context))
+
+    async def invoke_async(
+        self,
+        prompt: Prompt,
+        *,
+        history: Sequence[Message] = (),
+        context: object = None,
+        limits: Limits | None = None,
+    ) -> AgentResult:
+        """Run the agent to its end. The arguments are those of `stream_async`.
+
+        Raises:
+            Exception: Whatever made the run fail.
+        """
+        async with self.stream_async(prompt, history=history, context=context, limits=limits) as events:
+            async for event in events:
+                if isinstance(event, RunFinished):
+                    result = event.result
+        return result
+
+    def __call__(
+        self,
+        prompt: Prompt,
+        *,
+        history: Sequence[Message] = (),
+        context: object = None,
+        limits: Limits | None = None,
+    ) -> AgentResult:
+        """Run the agent to its end, from sync code: a script, a notebook, a worker thread.
+
+        The run lives in a thread of the runtime. The arguments are those of `stream_async`.
+        """
+
+        async def work() -> AgentResult:
+            return await self.invoke_async(prompt, history=history, context=context, limits=limits)
+
+        result: AgentResult = self._used_runtime().call(work)
+        return result
+
+    # -- resolving -------------------------------------------------------------------------------------------------
+
+    def _used_runtime(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = default_runtime()
+        return self._runtime
+
+    def _lookup(self, name: str) -> AnyTool:
+        return self._used_runtime().tool(name)
+
+    def _resolved(self, limits: Limits | None = None) -> RunPlan:
+        """The plan of a run; made once, and again only for other limits."""
+        if self._plan is None:
+            self._plan = self._make_plan(self._given["limits"])
+        if limits is not None:
+            return self._make_plan(limits)
+        return self._plan
+
+    def _make_plan(self, limits: Limits) -> RunPlan:
+        given, runtime = self._given, self._used_runtime()
+        provider, model = _resolve_model(given["model"], runtime)
+        tools = _resolve_tools(given["tools"], self._lookup)
+        named = tuple(runtime.sink(sink) if isinstance(sink, str) else sink for sink in given["sinks"])
+        return RunPlan(
+            agent=given["name"],
+            provider=provider,
+            model=model,
+            model_id=f"{provider.name}:{model}",
+            system_prompt=given["system_prompt"],
+            tools=MappingProxyType(tools),
+            specs=tuple(tool.spec for tool in tools.values()),
+            options=given["options"],
+            limits=limits,
+            sinks=(*runtime.sinks, *named),
+            callback_handler=given["callback_handler"],
+            threads=runtime.threads,
+            make_log=runtime.make_log,
+        )
+
+
+def _resolve_model(model: str | Provider | None, runtime: Runtime) -> tuple[Provider, str]:
+    if model is None or isinstance(model, str):
+        return runtime.model(model)
+    if not isinstance(model, Provider):
+        raise ConfigError(f"model is {model!r}; it takes 'provider:model', or a provider object (becket.Provider)")
+    return model, model.default_model or ""
+
+
+def _resolve_tools(given: Sequence[AnyTool | str], lookup: Callable[[str], AnyTool]) -> dict[str, AnyTool]:
+    tools: dict[str, AnyTool] = {}
+    for item in given:
+        tool = lookup(item) if isinstance(item, str) else item
+        if not isinstance(tool, Tool):
+            raise ConfigError(f"{tool!r} is no tool; decorate the function with @becket.tool, or give the name of an installed one")
+        other = tools.setdefault(tool.name, tool)
+        if other is not tool:
+            raise ConfigError(
+                f"two tools are named {tool.name!r}: that of {other.__module__} and that of {tool.__module__}; "
+                f"rename one with @tool(name=...), or leave one out"
+            )
+    return tools

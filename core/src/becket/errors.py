@@ -1,0 +1,77 @@
+"""Every error that becket raises, and whose bug each one is.
+
+::
+
+    BecketError
+    |-- ConfigError      yours: an option, a name, a signature
+    |-- PluginError      a plugin's: it could not be loaded, or its code failed
+    |-- ProtocolError    a component's: it broke the contract it is called by
+    |-- ProviderError    the remote side's: a model service refused or failed
+    `-- ToolError        raised by a tool on purpose: its text goes to the model
+
+A message says what happened, who it concerns, and what to do next.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BecketError", "ConfigError", "PluginError", "ProtocolError", "ProviderError", "ToolError"]
+
+
+class BecketError(Exception):
+    """The base of every error that becket raises on its own account."""
+
+
+class ConfigError(BecketError):
+    """What the caller asked for cannot be done as asked: an unknown name, a bad option, a bad signature."""
+
+
+class PluginError(BecketError):
+    """A plugin could not be loaded, or its code failed where a run cannot go on without it.
+
+    Attributes:
+        plugin: The plugin's name.
+        distribution: The installed distribution it came from, with its version, or None for a plugin passed as an object.
+        hook: The hook that failed, or None.
+    """
+
+    def __init__(
+        self, message: str, *, plugin: str, distribution: str | None = None, hook: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.distribution = distribution
+        self.hook = hook
+
+
+class ProtocolError(BecketError):
+    """A component broke its contract: an illegal event, a stream without an end, a result for no call."""
+
+
+class ProviderError(BecketError):
+    """The model service, or the engine behind a provider, refused or failed.
+
+    Attributes:
+        provider: The provider's name, empty if the raiser did not know it.
+        status: The HTTP status, or None where there was none.
+        retryable: Whether the same request may succeed later.
+        retry_after: Seconds to wait before asking again, as the service said, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        status: int | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.status = status
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class ToolError(BecketError):
+    """Raised by a tool on purpose: the text is what the model gets to read."""

@@ -1,0 +1,610 @@
+"""The events of a run: typed values that are also read-only mappings with the keys of the page becket started from.
+
+Every event carries `run_id`, `seq` (counted within the root run), `time` (seconds since the epoch) and, inside a cycle,
+`cycle` and `attempt` (both from 1). Providers and the loop build an event with its own fields; the run stamps the
+rest in place, once. `match event: case TextDelta(text=text)` and `"data" in event` both work on every event; the
+mapping is computed when it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, fields
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
+
+from becket._values import JsonValue, adapter, value
+from becket.content import (
+    AgentResult,
+    Document,
+    Image,
+    Json,
+    Message,
+    Reasoning,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from becket.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, KeysView
+
+    from pydantic import TypeAdapter
+
+__all__ = [
+    "CycleFinished",
+    "CycleStarted",
+    "DecisionMade",
+    "DecisionRequested",
+    "ErrorInfo",
+    "Event",
+    "EventBase",
+    "MessageAdded",
+    "ModelEvent",
+    "ModelFinished",
+    "ModelStarted",
+    "OutputPartial",
+    "PluginEvent",
+    "PluginFailed",
+    "ReasoningDelta",
+    "RetryScheduled",
+    "RunFailed",
+    "RunFinished",
+    "RunStarted",
+    "TextDelta",
+    "ToolCallDelta",
+    "ToolFinished",
+    "ToolProgress",
+    "ToolStarted",
+    "UnknownEvent",
+    "event_from_json",
+    "event_json_schema",
+    "warm_up",
+]
+
+SCHEMA_VERSION = 1
+
+_STAMP = ("run_id", "seq", "time", "cycle", "attempt", "parent_run_id", "parent_call_id")
+
+
+class _Mapping:
+    """The mapping face. Not a `collections.abc.Mapping`: pydantic would take the event for a dict and miss its tag."""
+
+    __slots__ = ()
+
+    def _view(self) -> dict[str, Any]:
+        """The keys and values of the mapping face; none for most events."""
+        return {}
+
+    def keys(self) -> KeysView[str]:
+        """The keys that this event has."""
+        return self._view().keys()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value under `key`, or `default`."""
+        return self._view().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._view()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._view()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._view())
+
+
+@value
+class EventBase(_Mapping):
+    """What every event carries; stamped by the run, not by who builds the event."""
+
+    run_id: str = field(default="", kw_only=True)
+    seq: int = field(default=0, kw_only=True)
+    time: float = field(default=0.0, kw_only=True)
+    cycle: int = field(default=0, kw_only=True)
+    attempt: int = field(default=0, kw_only=True)
+    parent_run_id: str | None = field(default=None, kw_only=True)
+    parent_call_id: str | None = field(default=None, kw_only=True)
+
+    def to_json(self) -> bytes:
+        """The event as one line of JSON in UTF-8, without the fields that are None."""
+        return adapter(type(self)).serializer.to_json(self, exclude_none=True)
+
+    def __repr__(self) -> str:
+        own = [f.name for f in fields(self) if f.init and f.name not in _STAMP]
+        own += [name for name in ("cycle", "seq") if getattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in own)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only fields travel: what a delta shares with its call is not the event's own.
+        return _rebuild, (type(self), {f.name: getattr(self, f.name) for f in fields(self) if f.init})
+
+
+def _rebuild(cls: type[EventBase], state: dict[str, Any]) -> EventBase:
+    return cls(**state)
+
+
+@value
+class RunStarted(EventBase):
+    """A run has begun.
+
+    Attributes:
+        agent: The agent's name.
+        model: The model, as `provider:model`.
+        prompt: The messages that the run adds to the history before its first model call.
+        session_id: The session that the run belongs to, or None.
+        schema_version: The version of these events.
+    """
+
+    type: Literal["run_started"] = field(default="run_started", init=False)
+    agent: str
+    model: str
+    prompt: tuple[Message, ...]
+    session_id: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def _view(self) -> dict[str, Any]:
+        return {"init_event_loop": True}
+
+
+@value
+class CycleStarted(EventBase):
+    """A cycle has begun: one model call and the tools that it asks for."""
+
+    type: Literal["cycle_started"] = field(default="cycle_started", init=False)
+
+    def _view(self) -> dict[str, Any]:
+        return {"start_event_loop": True}
+
+
+@value
+class ModelStarted(EventBase):
+    """A model is being called.
+
+    Attributes:
+        model: The model, as `provider:model`.
+        messages: How many messages it is given.
+        tools: The names of the tools it is offered.
+    """
+
+    type: Literal["model_started"] = field(default="model_started", init=False)
+    model: str
+    messages: int
+    tools: tuple[str, ...] = ()
+
+
+@value
+class TextDelta(EventBase):
+    """A fragment of text. `block` tells the blocks of one message apart."""
+
+    type: Literal["text_delta"] = field(default="text_delta", init=False)
+    text: str
+    block: int = 0
+
+    def _view(self) -> dict[str, Any]:
+        return {"data": self.text, "delta": {"text": self.text}}
+
+
+@value
+class ReasoningDelta(EventBase):
+    """A fragment of reasoning, its signature, or a redacted piece of it."""
+
+    type: Literal["reasoning_delta"] = field(default="reasoning_delta", init=False)
+    text: str = ""
+    block: int = 0
+    signature: str | None = None
+    redacted: str | None = None
+
+    def _view(self) -> dict[str, Any]:
+        view: dict[str, Any] = {"reasoning": True}
+        if self.signature is not None:
+            view |= {"reasoning_signature": self.signature, "delta": {"reasoningContent": {"signature": self.signature}}}
+        if self.redacted is not None:
+            view |= {"reasoningRedactedContent": self.redacted, "delta": {"reasoningContent": {"redactedContent": self.redacted}}}
+        if self.text:
+            view |= {"reasoningText": self.text, "delta": {"reasoningContent": {"text": self.text}}}
+        return view
+
+
+class _Sharing(EventBase):
+    """A slot that is no field: JSON, equality, repr and pickle leave it out.
+
+    Carried as text, the arguments so far of a call in 10,000 fragments cost 195 MB.
+    """
+
+    __slots__ = ("_shared",)
+    _shared: Any
+
+
+@value
+class ToolCallDelta(_Sharing):
+    """A fragment of a tool call's arguments; at least one per call, the first may be empty."""
+
+    type: Literal["tool_call_delta"] = field(default="tool_call_delta", init=False)
+    call_id: str
+    tool: str
+    fragment: str = ""
+    block: int = 0
+
+    def share(self, fragments: list[str]) -> None:
+        """Append the fragment to the call's list, and remember how much of that list has come so far."""
+        fragments.append(self.fragment)
+        self._shared = (fragments, len(fragments))
+
+    @property
+    def text_so_far(self) -> str:
+        """The call's arguments up to and with this fragment; on an event read back from JSON, the fragment."""
+        shared = getattr(self, "_shared", None)
+        if shared is None:
+            return self.fragment
+        fragments, count = shared
+        return "".join(fragments[:count])
+
+    def _view(self) -> dict[str, Any]:
+        return {
+            "current_tool_use": {"toolUseId": self.call_id, "name": self.tool, "input": self.text_so_far},
+            "delta": {"toolUse": {"input": self.fragment}},
+        }
+
+
+@value
+class ModelFinished(EventBase):
+    """A model has answered, or its answer was cut short.
+
+    Attributes:
+        stop_reason: Why the model stopped; `tool_use` where it asks for tools.
+        usage: Tokens of this call.
+        confidence: The model's own estimate that its answer is right, 0 to 1, where it gives one.
+        first_token_s: Seconds from the call to the first delta, None where there was none.
+        duration_s: Seconds from the call to its end.
+    """
+
+    type: Literal["model_finished"] = field(default="model_finished", init=False)
+    stop_reason: StopReason
+    usage: Usage = field(default_factory=Usage)
+    confidence: float | None = None
+    first_token_s: float | None = None
+    duration_s: float = 0.0
+
+
+@value
+class MessageAdded(EventBase):
+    """A message has joined the history: the assistant's answer, or the tools' results."""
+
+    type: Literal["message_added"] = field(default="message_added", init=False)
+    message: Message
+
+    def _view(self) -> dict[str, Any]:
+        content = [_seed_block(block) for block in self.message.content]
+        return {"message": {"role": self.message.role, "content": content}}
+
+
+@value
+class ToolStarted(EventBase):
+    """A tool is about to run, on its final arguments."""
+
+    type: Literal["tool_started"] = field(default="tool_started", init=False)
+    call: ToolCall
+
+
+@value
+class ToolProgress(_Sharing):
+    """Something that a running tool reports: a JSON value of its own."""
+
+    type: Literal["tool_progress"] = field(default="tool_progress", init=False)
+    call_id: str
+    data: JsonValue
+
+    def share(self, call: ToolCall) -> None:
+        """Remember the call, for the mapping face."""
+        self._shared = call
+
+    def _view(self) -> dict[str, Any]:
+        call: ToolCall | None = getattr(self, "_shared", None)
+        tool_use = {"toolUseId": self.call_id} if call is None else _seed_block(call)["toolUse"]
+        return {"tool_stream_event": {"tool_use": tool_use, "data": self.data}}
+
+
+@value
+class ToolFinished(EventBase):
+    """A tool call is answered. Tools that ran together finish in the order in which they were done."""
+
+    type: Literal["tool_finished"] = field(default="tool_finished", init=False)
+    result: ToolResult
+    duration_s: float = 0.0
+
+
+@value
+class DecisionRequested(EventBase):
+    """Somebody has to decide before the run goes on.
+
+    Attributes:
+        request_id: Names the decision.
+        kind: What is asked, such as `approve_tool`.
+        call: The tool call in question, or None.
+        why: Who asks and why, for a person to read.
+        schema: The JSON schema of the answer.
+        deadline: When the request lapses, in seconds since the epoch, or None.
+    """
+
+    type: Literal["decision_requested"] = field(default="decision_requested", init=False)
+    request_id: str
+    kind: str
+    call: ToolCall | None = None
+    why: str = ""
+    schema: JsonValue = None
+    deadline: float | None = None
+
+    def _view(self) -> dict[str, Any]:
+        view: dict[str, Any] = {"request_id": self.request_id, "kind": self.kind, "why": self.why}
+        if self.call is not None:
+            view["tool_use"] = _seed_block(self.call)["toolUse"]
+        return {"tool_interrupt_event": view}
+
+
+@value
+class DecisionMade(EventBase):
+    """A decision was made.
+
+    Attributes:
+        request_id: The decision asked for.
+        outcome: What was decided: `allow`, `deny` or `edit`.
+        by: Who decided.
+        call_id: The tool call in question, or None.
+    """
+
+    type: Literal["decision_made"] = field(default="decision_made", init=False)
+    request_id: str
+    outcome: Literal["allow", "deny", "edit"]
+    by: str = ""
+    call_id: str | None = None
+
+    def _view(self) -> dict[str, Any]:
+        if self.outcome != "deny":
+            return {}
+        return {"tool_cancel_event": {"tool_use": {"toolUseId": self.call_id}, "message": f"denied by {self.by}"}}
+
+
+@value
+class RetryScheduled(EventBase):
+    """A model call failed and will be tried again.
+
+    Attributes:
+        reason: What failed.
+        delay_s: Seconds until the next attempt.
+        next_attempt: The attempt that will be made.
+    """
+
+    type: Literal["retry_scheduled"] = field(default="retry_scheduled", init=False)
+    reason: str
+    delay_s: float
+    next_attempt: int = 0
+
+    def _view(self) -> dict[str, Any]:
+        return {"event_loop_throttled_delay": self.delay_s}
+
+
+@value
+class OutputPartial(EventBase):
+    """Structured output as far as it has come and been validated; not the final one."""
+
+    type: Literal["output_partial"] = field(default="output_partial", init=False)
+    value: JsonValue
+
+    def _view(self) -> dict[str, Any]:
+        return {"structured_output_partial": self.value}
+
+
+@value
+class PluginEvent(EventBase):
+    """Something that a plugin has to say: its name, the event's name, and a JSON value."""
+
+    type: Literal["plugin_event"] = field(default="plugin_event", init=False)
+    plugin: str
+    name: str
+    data: JsonValue = None
+
+
+@value
+class PluginFailed(EventBase):
+    """A plugin failed where the run can go on without it.
+
+    Attributes:
+        plugin: The plugin's name.
+        hook: The hook, or the part of a sink, that failed.
+        error: The exception's type and message.
+        distribution: The distribution it came from, with its version, where it came from one.
+    """
+
+    type: Literal["plugin_failed"] = field(default="plugin_failed", init=False)
+    plugin: str
+    hook: str
+    error: str
+    distribution: str | None = None
+
+
+@value
+class CycleFinished(EventBase):
+    """A cycle is over; `stop_reason` is `tool_use` where another one follows."""
+
+    type: Literal["cycle_finished"] = field(default="cycle_finished", init=False)
+    stop_reason: StopReason
+
+    def _view(self) -> dict[str, Any]:
+        return {"complete": True}
+
+
+@value
+class RunFinished(EventBase):
+    """The terminal event of a run that came to its end, or was brought to it."""
+
+    type: Literal["run_finished"] = field(default="run_finished", init=False)
+    result: AgentResult
+
+    def _view(self) -> dict[str, Any]:
+        return {"result": self.result}
+
+
+@value
+class ErrorInfo:
+    """An error as data.
+
+    Attributes:
+        kind: The name of the exception's class.
+        message: Its text.
+        plugin: The plugin at fault, where one is known.
+        provider: The provider at fault, where one is known.
+        retryable: Whether the same run may succeed later.
+    """
+
+    kind: str
+    message: str
+    plugin: str | None = None
+    provider: str | None = None
+    retryable: bool = False
+
+    def __repr__(self) -> str:
+        return f"ErrorInfo(kind={self.kind!r}, message={self.message!r})"
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """What of `error` may leave the process: no traceback, no live object."""
+        from becket._values import clean_text
+
+        return cls(
+            type(error).__name__,
+            clean_text(str(error)) or type(error).__name__,
+            plugin=getattr(error, "plugin", None),
+            provider=getattr(error, "provider", None) or None,
+            retryable=bool(getattr(error, "retryable", False)),
+        )
+
+
+@value
+class RunFailed(EventBase):
+    """The terminal event of a run that an error ended; the error itself is raised at the consumer after it."""
+
+    type: Literal["run_failed"] = field(default="run_failed", init=False)
+    error: ErrorInfo
+
+    def _view(self) -> dict[str, Any]:
+        return {"force_stop": True, "force_stop_reason": self.error.message}
+
+
+@value
+class UnknownEvent(EventBase):
+    """An event of a type that this version does not know, as it was read."""
+
+    type: Literal["unknown"] = field(default="unknown", init=False)
+    name: str
+    data: dict[str, JsonValue] = field(default_factory=dict)
+
+
+Event: TypeAlias = (
+    RunStarted
+    | CycleStarted
+    | ModelStarted
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | ModelFinished
+    | MessageAdded
+    | ToolStarted
+    | ToolProgress
+    | ToolFinished
+    | DecisionRequested
+    | DecisionMade
+    | RetryScheduled
+    | OutputPartial
+    | PluginEvent
+    | PluginFailed
+    | CycleFinished
+    | RunFinished
+    | RunFailed
+    | UnknownEvent
+)
+
+ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelFinished | PluginEvent
+"""What a provider may yield."""
+
+
+class _Known:
+    """The types of `Event` by their tag."""
+
+    by_type: ClassVar[dict[str, type[EventBase]]] = {cls.__dataclass_fields__["type"].default: cls for cls in get_args(Event)}
+
+
+def _union() -> TypeAdapter[Event]:
+    from pydantic import Field
+
+    return adapter(Annotated[Event, Field(discriminator="type")])
+
+
+def warm_up() -> None:
+    """Build what the events' JSON needs, so that the first `to_json` does not hold up an event loop.
+
+    Takes some 100 ms once; a host calls it where it starts up.
+    """
+    for cls in get_args(Event):
+        adapter(cls)
+    _union()
+
+
+def event_from_json(line: str | bytes) -> Event:
+    """Read one event back. Fields that are not known are ignored; a type that is not known gives `UnknownEvent`.
+
+    Raises:
+        ProtocolError: `line` is no JSON object with a `type`, or a field of a known type does not fit.
+    """
+    from pydantic import ValidationError
+    from pydantic_core import from_json
+
+    try:
+        raw = from_json(line)
+        name = raw["type"]
+        cls = _Known.by_type.get(name)
+        if cls is not None:
+            return adapter(cls).validate_python(raw)  # type: ignore[no-any-return]
+        if not isinstance(name, str):
+            raise TypeError(f"its type is {name!r}")
+        stamp = {key: raw[key] for key in _STAMP if key in raw}
+        own = {key: item for key, item in raw.items() if key not in _STAMP and key != "type"}
+        return adapter(UnknownEvent).validate_python({"name": name, "data": own, **stamp})  # type: ignore[no-any-return]
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
+        raise ProtocolError(f"this is not an event: {bytes(line[:120], 'utf-8') if isinstance(line, str) else line[:120]!r}: {error}") from error
+
+
+def event_json_schema() -> dict[str, Any]:
+    """The JSON schema of what `to_json` writes; `type` is required in each event."""
+    schema = _union().json_schema(mode="serialization")
+    for definition in schema["$defs"].values():
+        if "const" in definition.get("properties", {}).get("type", {}):
+            definition["required"] = ["type", *definition.get("required", [])]
+    return schema
+
+
+def _seed_block(block: Text | Reasoning | ToolCall | ToolResult | Image | Document | Json) -> dict[str, Any]:
+    """A block with the keys of the page becket started from (those of Bedrock's Converse API)."""
+    match block:
+        case Text():
+            return {"text": block.text}
+        case Json():
+            return {"json": block.value}
+        case ToolCall():
+            return {"toolUse": {"toolUseId": block.id, "name": block.tool, "input": block.arguments}}
+        case ToolResult():
+            content = [_seed_block(item) for item in block.content]
+            status = "success" if block.status == "success" else "error"
+            return {"toolResult": {"toolUseId": block.call_id, "status": status, "content": content}}
+        case Reasoning(redacted=None):
+            text = {"text": block.text} | ({"signature": block.signature} if block.signature else {})
+            return {"reasoningContent": {"reasoningText": text}}
+        case Reasoning():
+            return {"reasoningContent": {"redactedContent": block.redacted}}
+        case Image() | Document():
+            source = {"url": block.url} if block.url else {"bytes": block.data}
+            part = {"format": block.media_type.rpartition("/")[2], "source": source}
+            if isinstance(block, Image):
+                return {"image": part}
+            return {"document": part | {"name": block.name}}

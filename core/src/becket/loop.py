@@ -1,0 +1,78 @@
+"""The loop: asks the turn what is needed, awaits an effect, feeds the answer back.
+
+Nothing here names an event loop, reads a clock or starts a task; that is what lets the same loop run on another
+implementation of `Effects`. A cancellation passes through; the driver brings the run to its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from becket.effects import PlannedCall
+from becket.events import CycleFinished, CycleStarted, MessageAdded, ToolFinished
+
+if TYPE_CHECKING:
+    from becket.content import StopReason
+    from becket.effects import Effects
+    from becket.events import RunStarted
+    from becket.options import Limits
+    from becket.turn import Turn
+
+__all__ = ["reached", "run"]
+
+
+async def run(turn: Turn, effects: Effects, started: RunStarted, limits: Limits) -> None:
+    """Run `turn` from its prompt to its terminal event."""
+    effects.emit(started)
+    reason: StopReason | None = None
+    while reason is None and turn.need != "end":
+        await effects.room()
+        reason = effects.ending or reached(turn, limits)
+        if reason is None:
+            reason = await _cycle(turn, effects, limits)
+    for event in turn.close(reason or _final(turn.stop)):
+        effects.emit(event)
+
+
+def reached(turn: Turn, limits: Limits) -> StopReason | None:
+    """The limit that forbids another model call, or None."""
+    if limits.cycles is not None and turn.cycle >= limits.cycles:
+        return "limit_cycles"
+    if limits.tokens is not None and turn.usage.total_tokens >= limits.tokens:
+        return "limit_tokens"
+    return None
+
+
+def _final(stop: StopReason | None) -> StopReason:
+    """The stop reason of a run whose last model call asked for nothing more."""
+    return "end_turn" if stop is None or stop == "tool_use" else stop
+
+
+async def _cycle(turn: Turn, effects: Effects, limits: Limits) -> StopReason | None:
+    """One model call and the tools it asks for. A limit that was reached within, or None."""
+    effects.emit(CycleStarted())
+    answer = await effects.call_model(turn.cycle, len(turn.messages))
+    effects.emit(answer.finished)
+    if answer.message.content:
+        effects.emit(MessageAdded(answer.message))
+    if turn.need == "tools":
+        await _tools(turn, effects, limits)
+        if turn.open_calls:
+            return "limit_tool_calls"
+        effects.emit(MessageAdded(turn.results_message()))
+    effects.emit(CycleFinished("tool_use" if turn.calls else _final(turn.stop)))
+    return None
+
+
+async def _tools(turn: Turn, effects: Effects, limits: Limits) -> None:
+    """Answer the tool calls of this cycle, as many as the limit allows."""
+    calls = turn.calls
+    if limits.tool_calls is not None:
+        calls = calls[: max(0, limits.tool_calls - turn.tool_calls)]
+    planned = [
+        await effects.decide(PlannedCall((turn.run_id, turn.cycle, index, call.id), call))
+        for index, call in enumerate(calls)
+    ]
+    for result in await effects.call_tools(planned) if planned else ():
+        if result.call_id not in turn.results:  # a journal gives the results alone
+            effects.emit(ToolFinished(result))

@@ -1,0 +1,109 @@
+"""What a model provider implements."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from becket._values import JsonValue
+from becket.content import Message
+from becket.events import ModelEvent
+from becket.options import ModelOptions
+
+__all__ = ["ModelInfo", "ModelKey", "ModelRequest", "Provider", "ToolSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model is told of it.
+
+    Attributes:
+        name: What the model calls it by.
+        description: What it does, for the model to read.
+        schema: The JSON schema of its arguments, an object schema.
+    """
+
+    name: str
+    description: str
+    schema: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that a provider offers.
+
+    Attributes:
+        name: Its name without the provider's.
+        description: What it is, in a line.
+    """
+
+    name: str
+    description: str = ""
+
+
+ModelKey: TypeAlias = tuple[str, int, int]
+"""Run id, cycle, attempt: the same call made again has the same run and cycle, and a higher attempt."""
+
+
+@dataclass(slots=True)
+class ModelRequest:
+    """One model call.
+
+    Attributes:
+        model: The model's name without the provider's.
+        messages: The history, oldest first. A view that grows with the run: read it, keep no part of it, change nothing.
+        system: The system prompt, empty for none.
+        tools: The tools on offer.
+        options: Sampling and tool choice.
+        key: Names the call; see `ModelKey`.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    system: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    options: ModelOptions = field(default_factory=ModelOptions)
+    key: ModelKey = ("", 1, 1)
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """A source of models, found by its name: `name:model`.
+
+    One provider object serves every run of a `Runtime`, in any number of tasks and event loops at once. Making it must
+    be cheap; what is bound to an event loop (a client, a process) is made on first use and kept per loop.
+
+    Attributes:
+        name: The part before the colon; letters, digits, `-` and `_`.
+        default_model: The model used where only the provider is named, or None. A provider that has one offers itself
+            as the default of an environment that has no other.
+    """
+
+    name: str
+    default_model: str | None
+
+    def models(self) -> Sequence[ModelInfo]:
+        """The models known without asking a service."""
+        ...
+
+    def stream(self, request: ModelRequest, /) -> AsyncIterator[ModelEvent]:
+        """Call the model; an async generator, as a rule.
+
+        It yields deltas as they come, each a new object that it gives up (the run stamps it), and last a
+        `ModelFinished` with the stop reason and the usage; anything after that, or an end without it, is a
+        `ProtocolError`. A block's deltas carry the same `block`; each tool call has a block of its own and at least
+        one `ToolCallDelta`, its fragments together one JSON object. `PluginEvent` may report what is going on before
+        the first delta. `first_token_s` and `duration_s` are filled in by the run.
+
+        It is iterated and closed in one task. A cancellation arrives at its awaits; it must let go of the connection
+        before it ends, and raise nothing but what arrived.
+
+        Raises:
+            ProviderError: The service refused or failed. `retryable` says whether the same call may succeed later.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what is kept for the running event loop. Called when a `Runtime` closes; the provider stays usable."""
+        ...

@@ -1,0 +1,420 @@
+"""The state machine of one run: it folds events into history and says what is needed next. Pure, and no await.
+
+::
+
+    new --run_started--> idle --cycle_started--> cycle --model_started--> model --model_finished--> answered
+                          ^  ^                     ^                        |
+                          |  |                     `----retry_scheduled-----'
+                          |  `--cycle_finished-- ready <--message_added(user)-- tools <--message_added(assistant)-- answered
+                          `--run_finished, run_failed--> done                     (ready, where it asks for no tool)
+
+Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished` and decisions while it is
+`tools`. Events of plugins, partial output and unknown events fold anywhere inside a run and change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+
+from becket._values import adapter, clean_json, clean_text
+from becket.content import (
+    AgentResult,
+    MalformedArguments,
+    Message,
+    Reasoning,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from becket.errors import ProtocolError
+from becket.events import (
+    CycleFinished,
+    CycleStarted,
+    DecisionMade,
+    DecisionRequested,
+    ErrorInfo,
+    Event,
+    MessageAdded,
+    ModelFinished,
+    ModelStarted,
+    OutputPartial,
+    PluginEvent,
+    PluginFailed,
+    ReasoningDelta,
+    RetryScheduled,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    UnknownEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Need", "Phase", "Turn", "parse_arguments"]
+
+Phase: TypeAlias = Literal["new", "idle", "cycle", "model", "answered", "tools", "ready", "done"]
+
+Need: TypeAlias = Literal["start", "model", "tools", "end", "nothing"]
+"""What the run needs next: to be started, a model call, answers to its open tool calls, its terminal event, nothing."""
+
+INTERRUPTED: Final = "The run ended before this call was finished."
+
+
+@dataclass(slots=True)
+class Part:
+    """A content block while it is being streamed."""
+
+    kind: Literal["text", "reasoning", "tool_call"]
+    block: int
+    fragments: list[str] = field(default_factory=list)
+    call_id: str = ""
+    tool: str = ""
+    signature: str | None = None
+    redacted: str | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """The state of one run.
+
+    Attributes:
+        run_id: The run.
+        messages: The history: what it was given, then what this run added. Appended to, never rewritten.
+        base: How many of the messages were given.
+        phase: Where the run stands; see the drawing above.
+        cycle: Cycles begun.
+        attempt: Model calls begun in this cycle.
+        stop: The stop reason of the last model call.
+        usage: Tokens of all model calls.
+        tool_calls: Tool calls begun.
+        calls: The tool calls of this cycle.
+        started: The ids of those that were begun.
+        results: The answers to those that are answered.
+        parts: The blocks of the answer that is being streamed.
+        version: Of this state's JSON.
+    """
+
+    run_id: str
+    messages: list[Message] = field(default_factory=list)
+    base: int = 0
+    phase: Phase = "new"
+    cycle: int = 0
+    attempt: int = 0
+    stop: StopReason | None = None
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: int = 0
+    calls: tuple[ToolCall, ...] = ()
+    started: set[str] = field(default_factory=set)
+    results: dict[str, ToolResult] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    version: int = 1
+
+    # -- what is needed --------------------------------------------------------------------------------------------
+
+    @property
+    def need(self) -> Need:
+        """What the run needs next."""
+        match self.phase:
+            case "new":
+                return "start"
+            case "tools":
+                return "tools"
+            case "done":
+                return "nothing"
+            case "idle" if self.cycle and not self.calls:
+                return "end"
+            case _:
+                return "model"
+
+    @property
+    def open_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls of this cycle that have no answer yet, in order."""
+        return tuple(call for call in self.calls if call.id not in self.results)
+
+    def answer(self, *, argument_chars: int | None = None) -> Message:
+        """The assistant's message, assembled from the deltas so far.
+
+        Args:
+            argument_chars: The most characters that a call's arguments may have; a longer one is malformed.
+        """
+        return Message("assistant", tuple(self._blocks(argument_chars)))
+
+    def results_message(self) -> Message:
+        """The message that answers the calls of this cycle, in their order."""
+        return Message("user", tuple(self.results[call.id] for call in self.calls))
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    def receive(self, event: Event) -> None:
+        """Fold one event.
+
+        Raises:
+            ProtocolError: The event has no place here; the state is then unchanged.
+        """
+        kind = type(event)
+        if kind is TextDelta:  # by far the most frequent
+            self._part("text", event).fragments.append(event.text)  # type: ignore[union-attr]
+            return
+        fold: Callable[[Turn, Any], None] | None = _FOLDS.get(kind)
+        if fold is None:
+            raise ProtocolError(f"{event!r} is not an event")
+        fold(self, event)
+
+    def _refuse(self, event: Event, why: str = "") -> NoReturn:
+        raise ProtocolError(
+            f"{event.type} has no place in the run {self.run_id!r} now (phase {self.phase!r}{', ' if why else ''}{why})"
+        )
+
+    def _expect(self, event: Event, *phases: Phase) -> None:
+        if self.phase not in phases:
+            self._refuse(event)
+
+    def _part(self, kind: Literal["text", "reasoning", "tool_call"], event: Any) -> Part:
+        """The part that a delta belongs to; begun where there is none."""
+        if self.phase != "model":
+            self._refuse(event)
+        parts, block = self.parts, event.block
+        if kind == "tool_call":
+            for part in reversed(parts):
+                if part.kind == kind and part.block == block and part.call_id == event.call_id:
+                    return part
+            parts.append(Part(kind, block, call_id=event.call_id, tool=event.tool))
+        else:
+            for part in reversed(parts):
+                if part.block == block and part.kind == kind:
+                    return part
+            parts.append(Part(kind, block))
+        return parts[-1]
+
+    def _reasoning_delta(self, event: ReasoningDelta) -> None:
+        part = self._part("reasoning", event)
+        if event.text:
+            part.fragments.append(event.text)
+        if event.signature is not None:
+            part.signature = (part.signature or "") + event.signature
+        if event.redacted is not None:
+            part.redacted = (part.redacted or "") + event.redacted
+
+    def _tool_call_delta(self, event: ToolCallDelta) -> None:
+        event.share(self._part("tool_call", event).fragments)
+
+    def _run_started(self, event: RunStarted) -> None:
+        self._expect(event, "new")
+        self.base = len(self.messages)
+        self.messages.extend(event.prompt)
+        self.phase = "idle"
+
+    def _cycle_started(self, event: CycleStarted) -> None:
+        self._expect(event, "idle")
+        self.phase, self.cycle, self.attempt = "cycle", self.cycle + 1, 0
+        self.calls, self.started, self.results, self.stop = (), set(), {}, None
+
+    def _model_started(self, event: ModelStarted) -> None:
+        self._expect(event, "cycle")
+        self.phase, self.attempt, self.parts = "model", self.attempt + 1, []
+
+    def _retry_scheduled(self, event: RetryScheduled) -> None:
+        self._expect(event, "model")
+        self.phase, self.parts = "cycle", []
+
+    def _model_finished(self, event: ModelFinished) -> None:
+        self._expect(event, "model")
+        self.phase, self.stop, self.usage = "answered", event.stop_reason, self.usage + event.usage
+
+    def _message_added(self, event: MessageAdded) -> None:
+        message = event.message
+        if self.phase == "answered" and message.role == "assistant":
+            calls = message.tool_calls
+            if len({call.id for call in calls}) < len(calls):
+                self._refuse(event, "two of its tool calls have the same id")
+            self.calls, self.parts, self.phase = calls, [], "tools" if calls else "ready"
+        elif self.phase == "tools" and message.role == "user":
+            if self.open_calls or message != self.results_message():
+                self._refuse(event, "it does not hold the results of this cycle")
+            self.phase = "ready"
+        else:
+            self._refuse(event, f"role {message.role!r}")
+        self.messages.append(message)
+
+    def _tool_started(self, event: ToolStarted) -> None:
+        self._expect_open(event, event.call.id)
+        if event.call.id in self.started:
+            self._refuse(event, f"the call {event.call.id!r} was begun already")
+        self.started.add(event.call.id)
+        self.tool_calls += 1
+
+    def _tool_progress(self, event: ToolProgress) -> None:
+        self._expect_open(event, event.call_id)
+        if event.call_id not in self.started:
+            self._refuse(event, f"the call {event.call_id!r} was not begun")
+
+    def _tool_finished(self, event: ToolFinished) -> None:
+        self._expect_open(event, event.result.call_id)
+        self.results[event.result.call_id] = event.result
+
+    def _expect_open(self, event: Event, call_id: str) -> None:
+        self._expect(event, "tools")
+        if call_id in self.results or all(call.id != call_id for call in self.calls):
+            self._refuse(event, f"there is no open call {call_id!r}")
+
+    def _decision(self, event: DecisionRequested | DecisionMade) -> None:
+        self._expect(event, "tools")
+
+    def _cycle_finished(self, event: CycleFinished) -> None:
+        # An answer without content adds no message: model services refuse an empty one in a history.
+        if self.phase != "ready" and not (self.phase in ("answered", "cycle") and not self.calls):
+            self._refuse(event)
+        self.phase, self.parts = "idle", []
+
+    def _run_ended(self, event: RunFinished | RunFailed) -> None:
+        self._expect(event, "idle")
+        self.phase = "done"
+
+    def _aside(self, event: Event) -> None:
+        if self.phase in ("new", "done"):
+            self._refuse(event)
+
+    # -- ending early ----------------------------------------------------------------------------------------------
+
+    def close(self, reason: StopReason | ErrorInfo) -> list[Event]:
+        """The events that bring the run to its end from where it stands, the terminal one last; none if it has ended.
+
+        They fold in this order. A model call under way is finished with what was there, marked as interrupted, its
+        half-written tool calls dropped; each open tool call gets an `interrupted` result.
+
+        Args:
+            reason: Why the run ends; an error makes the terminal event a `run_failed`.
+        """
+        if self.phase in ("new", "done"):
+            return []
+        stop: StopReason = "error" if isinstance(reason, ErrorInfo) else reason
+        message, events = self._closing_cycle(stop)
+        if isinstance(reason, ErrorInfo):
+            return [*events, RunFailed(reason)]
+        return [*events, RunFinished(AgentResult(stop, message or self._last_answer(), self.usage, self.cycle))]
+
+    def _closing_cycle(self, stop: StopReason) -> tuple[Message | None, list[Event]]:
+        """The message that closing adds for the assistant, if any, and the events up to `cycle_finished`."""
+        events: list[Event] = []
+        message = None
+        if self.phase in ("model", "answered"):
+            if self.phase == "model":
+                events.append(ModelFinished(stop))
+            kept = tuple(block for block in self._blocks(None) if not isinstance(block, ToolCall))
+            if kept:
+                message = Message("assistant", kept, interrupted=True)
+                events.append(MessageAdded(message))
+        if self.phase == "tools":
+            lost = {call.id: ToolResult(call.id, "interrupted", (Text(INTERRUPTED),)) for call in self.open_calls}
+            events += [ToolFinished(result) for result in lost.values()]
+            results = self.results | lost
+            events.append(MessageAdded(Message("user", tuple(results[call.id] for call in self.calls))))
+        if self.phase != "idle":
+            events.append(CycleFinished(stop))
+        return message, events
+
+    def _last_answer(self) -> Message | None:
+        """The last message of the assistant that this run added."""
+        added = range(len(self.messages) - 1, self.base - 1, -1)
+        return next((self.messages[at] for at in added if self.messages[at].role == "assistant"), None)
+
+    # -- assembling ------------------------------------------------------------------------------------------------
+
+    def _blocks(self, argument_chars: int | None) -> list[Text | Reasoning | ToolCall]:
+        blocks: list[Text | Reasoning | ToolCall] = []
+        for part in self.parts:
+            text = "".join(part.fragments)
+            if part.kind == "tool_call":
+                blocks.append(parse_arguments(part.call_id, part.tool, text, most=argument_chars))
+            elif part.kind == "reasoning":
+                blocks.append(Reasoning(text, part.signature, part.redacted))
+            elif text:
+                blocks.append(Text(text))
+        return blocks
+
+    # -- JSON ------------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> bytes:
+        """The state as JSON."""
+        return adapter(Turn).dump_json(self)
+
+    @classmethod
+    def from_json(cls, raw: str | bytes) -> Turn:
+        """The state that `to_json` wrote.
+
+        Raises:
+            ProtocolError: `raw` is no such state, or one of a later version.
+        """
+        from pydantic import ValidationError
+
+        try:
+            turn: Turn = adapter(Turn).validate_json(raw)
+        except ValidationError as error:
+            raise ProtocolError(f"this is not the state of a run: {error}") from error
+        if turn.version > Turn("").version:
+            raise ProtocolError(f"this run was stored by a newer becket (state version {turn.version}); upgrade to go on")
+        return turn
+
+
+_FOLDS: dict[type, Callable[[Turn, Any], None]] = {
+    ReasoningDelta: Turn._reasoning_delta,
+    ToolCallDelta: Turn._tool_call_delta,
+    RunStarted: Turn._run_started,
+    CycleStarted: Turn._cycle_started,
+    ModelStarted: Turn._model_started,
+    RetryScheduled: Turn._retry_scheduled,
+    ModelFinished: Turn._model_finished,
+    MessageAdded: Turn._message_added,
+    ToolStarted: Turn._tool_started,
+    ToolProgress: Turn._tool_progress,
+    ToolFinished: Turn._tool_finished,
+    DecisionRequested: Turn._decision,
+    DecisionMade: Turn._decision,
+    CycleFinished: Turn._cycle_finished,
+    RunFinished: Turn._run_ended,
+    RunFailed: Turn._run_ended,
+    OutputPartial: Turn._aside,
+    PluginEvent: Turn._aside,
+    PluginFailed: Turn._aside,
+    UnknownEvent: Turn._aside,
+}
+
+
+def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = None) -> ToolCall:
+    """The tool call whose arguments a model wrote as `text`; malformed where that is no JSON object.
+
+    No text at all is a call without arguments: some services send that for a tool that takes none.
+    """
+    if most is not None and len(text) > most:
+        reason = f"the arguments have {len(text):,} characters, and {most:,} are allowed"
+        return ToolCall(call_id, tool, malformed=MalformedArguments(text[:2000], reason))
+    if not text.strip():
+        return ToolCall(call_id, tool)
+    try:
+        arguments = json.loads(text, parse_constant=_refuse_constant)
+        if not isinstance(arguments, dict):
+            kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+            raise ValueError(f"a JSON object is wanted, and this is {kinds.get(type(arguments), 'a number')}")  # noqa: TRY004, TRY301  handled with the rest, below
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    else:
+        if "\\u" in text or not text.isascii():
+            arguments = clean_json(arguments)
+        return ToolCall(call_id, tool, arguments)
+    return ToolCall(call_id, tool, malformed=MalformedArguments(clean_text(text[:2000]), reason))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

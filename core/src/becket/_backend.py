@@ -7,7 +7,8 @@ task group; and a way in from other threads. Everything else in becket goes thro
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import anyio
 
@@ -86,7 +87,8 @@ class _AsyncioGate:
 class _AsyncioBackend:
     __slots__ = ("_loop",)
 
-    _tasks: set[asyncio.Task[None]] = set()  # noqa: RUF012  asyncio keeps only weak references to tasks; this is the strong one
+    # asyncio keeps only weak references to its tasks; these are the strong ones.
+    _tasks: ClassVar[set[asyncio.Task[None]]] = set()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -171,7 +173,7 @@ class _TrioBackend:
             finally:
                 ended()
 
-        trio.lowlevel.spawn_system_task(body, name=name)
+        trio.lowlevel.spawn_system_task(body, name=name, context=copy_context())
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         import trio
@@ -205,7 +207,8 @@ class _TrioBackend:
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The asyncio loop that runs in this thread. asyncio is not imported: where it was not, none runs."""
     module = sys.modules.get("asyncio")
-    return None if module is None else module._get_running_loop()  # type: ignore[no-any-return]
+    # `_get_running_loop` is documented for this use: unlike its sibling it raises nothing.
+    return None if module is None else module._get_running_loop()  # noqa: SLF001  as said above
 
 
 def _trio_token() -> trio.lowlevel.TrioToken | None:
@@ -226,4 +229,4 @@ def current_backend() -> Backend:
         return _TrioBackend(token)
     if (loop := _asyncio_loop()) is not None:
         return _AsyncioBackend(loop)
-    raise RuntimeError("no event loop runs here: call this from a coroutine, or call the agent itself, as in agent('...')")
+    raise RuntimeError("no event loop runs here; call this from a coroutine, or call the agent itself: agent('...')")

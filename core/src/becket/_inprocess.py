@@ -75,6 +75,8 @@ class InProcessEffects:
         self._observers = observers
         self._callback = plan.callback_handler
         self._stop = stop
+        self._stuck = stuck
+        self._backend = backend
         self.ending: StopReason | None = None
         self.failure: Exception | None = None
         self.calls = ToolCalls(
@@ -85,7 +87,7 @@ class InProcessEffects:
             seconds=plan.limits.tool_seconds,
             agent=plan.agent,
             context=context,
-            stuck=stuck,
+            stuck=lambda name: stuck(f"tool {name!r}"),
             over=lambda: turn.phase == "done",
             fail=self.fail,
             grace=GRACE,
@@ -167,21 +169,54 @@ class InProcessEffects:
         """Emit the deltas; this is the path of a token."""
         if not hasattr(events, "__aiter__"):
             raise ProtocolError(
-                f"stream() of the provider {self._plan.provider.name!r} returned {events!r}, which is no async iterator; "
+                f"stream() of the provider {self._plan.provider.name!r} returned {events!r}, no async iterator; "
                 f"make it an async generator: async def, and yield"
             )
-        emit, room, take = self.emit, self.room, answer.take
-        try:
-            async for event in events:
-                if take(event) and not emit(event):
-                    await room()
-        finally:
-            await _close(events)
+        emit, take = self.emit, answer.take
+        with anyio.CancelScope() as scope:
+            forget = self._listen(answer, scope)
+            try:
+                async for event in events:
+                    if take(event) and not emit(event):
+                        answer.held_up = True
+                        await self.room()
+                        answer.held_up = False
+            finally:
+                await _close(events)
+                forget()
+        if scope.cancelled_caught:
+            raise ProviderError(
+                f"{self._plan.model_id} sent nothing for {self._plan.limits.silence_seconds:g} s; try again, "
+                f"or allow it more with Limits(silence_seconds=...)",
+                retryable=True,
+            )
         return answer.end()
+
+    def _listen(self, answer: _Answer, scope: anyio.CancelScope) -> Callable[[], None]:
+        """Cancel `scope` when the model has sent nothing for as long as the limit allows.
+
+        A look at a count once per period, and not a deadline moved by every delta: that would cost more than the delta.
+        """
+        seconds = self._plan.limits.silence_seconds
+        if seconds is None:
+            return _nothing
+        heard = answer.taken
+
+        def look() -> None:
+            nonlocal heard, forget
+            if answer.taken == heard and not answer.held_up:
+                scope.cancel()
+                forget = self._backend.call_later(GRACE, lambda: self._stuck(f"model {self._plan.model_id!r}"))
+                return
+            heard = answer.taken
+            forget = self._backend.call_later(seconds, look)
+
+        forget = self._backend.call_later(seconds, look)
+        return lambda: forget()  # noqa: PLW0108  what it names changes with every look
 
 
 async def _close(events: AsyncIterator[ModelEvent]) -> None:
-    """Close a provider's generator, within the grace, before anything else happens. It is closed already if it ended."""
+    """Close a provider's generator, within the grace, before anything else happens; it may be closed already."""
     close = getattr(events, "aclose", None)
     if close is not None:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE), suppress(ProviderError):
@@ -191,7 +226,7 @@ async def _close(events: AsyncIterator[ModelEvent]) -> None:
 class _Answer:
     """What one model call has yielded, checked against the provider's contract."""
 
-    __slots__ = ("_first", "_ids", "_provider", "_started", "_twice", "finished")
+    __slots__ = ("_first", "_ids", "_provider", "_started", "_twice", "finished", "held_up", "taken")
 
     def __init__(self, provider: str, started: float) -> None:
         self._provider = provider
@@ -200,6 +235,8 @@ class _Answer:
         self._ids: dict[tuple[int, str], str] = {}
         self._twice: dict[str, str] = {}
         self.finished: ModelFinished | None = None
+        self.taken = 0
+        self.held_up = False
 
     def take(self, event: ModelEvent) -> bool:
         """Check and clean one event. Whether it is to be emitted now.
@@ -207,6 +244,7 @@ class _Answer:
         Raises:
             ProtocolError: It is none that a provider may yield, or comes after the end.
         """
+        self.taken += 1
         kind = type(event)
         if self.finished is not None or kind not in _FROM_PROVIDERS:
             self._refuse(event)
@@ -272,11 +310,15 @@ class _Answer:
 
     def _refuse(self, event: object) -> None:
         if self.finished is not None:
-            raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, which is the last")
+            raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, the last one")
         raise ProtocolError(
             f"the provider {self._provider!r} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
             f"ToolCallDelta, PluginEvent, and last ModelFinished"
         )
+
+
+def _nothing() -> None:
+    """There is no timer to stop."""
 
 
 def _clean(event: Any, name: str) -> None:

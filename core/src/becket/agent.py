@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from becket._driver import Driver
 from becket._plan import RunPlan
 from becket._values import clean_text
 from becket.content import AgentResult, Message, Prompt, to_messages
@@ -14,12 +14,13 @@ from becket.events import RunFinished
 from becket.options import Limits, ModelOptions
 from becket.providers import Provider
 from becket.runtime import Runtime, default_runtime
-from becket.sinks import Sink
-from becket.stream import AgentStream, _Driver
+from becket.stream import AgentStream
 from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
-    from typing import NotRequired
+    from collections.abc import Callable, Mapping, Sequence
+
+    from becket.sinks import Sink
 
 __all__ = ["Agent"]
 
@@ -111,7 +112,8 @@ class Agent:
 
     def replace(self, **changes: Unpack[_Changes]) -> Agent:
         """Another agent, with these arguments of the constructor changed."""
-        return Agent(**{**self._given, **changes})
+        given: Any = {**self._given, **changes}
+        return Agent(**given)
 
     def stream_async(
         self,
@@ -137,7 +139,7 @@ class Agent:
         """
         plan = self._resolved(limits)
         earlier = list(to_messages(history)) if history else []
-        return AgentStream(_Driver(plan, self._used_runtime(), to_messages(prompt), history=earlier, context=context))
+        return AgentStream(Driver(plan, self._used_runtime(), to_messages(prompt), history=earlier, context=context))
 
     async def invoke_async(
         self,
@@ -152,6 +154,7 @@ class Agent:
         Raises:
             Exception: Whatever made the run fail.
         """
+        result = AgentResult("cancelled")  # stands where the stream was closed under our hands
         async with self.stream_async(prompt, history=history, context=context, limits=limits) as events:
             async for event in events:
                 if isinstance(event, RunFinished):
@@ -230,7 +233,9 @@ def _resolve_tools(given: Sequence[AnyTool | str], lookup: Callable[[str], AnyTo
     for item in given:
         tool = lookup(item) if isinstance(item, str) else item
         if not isinstance(tool, Tool):
-            raise ConfigError(f"{tool!r} is no tool; decorate the function with @becket.tool, or give the name of an installed one")
+            raise ConfigError(
+                f"{tool!r} is no tool; decorate the function with @becket.tool, or give the name of an installed one"
+            )
         other = tools.setdefault(tool.name, tool)
         if other is not tool:
             raise ConfigError(

@@ -56,6 +56,7 @@ class Limits:
         tool_calls: Tool calls in all.
         tokens: Input and output tokens of all model calls together, checked between calls.
         seconds: Wall time of the run.
+        silence_seconds: How long a model may send nothing; after that, twice that at the latest, its call fails.
         tool_seconds: Wall time of one tool call, where the tool sets none itself; the call then gets an error result.
         argument_chars: Characters that the arguments of one call may have; a longer call gets an error result.
     """
@@ -64,6 +65,7 @@ class Limits:
     tool_calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    silence_seconds: float | None = 300.0
     tool_seconds: float | None = 300.0
     argument_chars: int = 1_000_000
 

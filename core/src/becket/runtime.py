@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from becket.log import EventLog
     from becket.providers import Provider
     from becket.sinks import RunInfo, Sink
-    from becket.stream import _Driver
+    from becket._driver import Driver
     from becket.tools import AnyTool
 
 __all__ = ["Runtime", "default_runtime", "set_default_runtime"]
@@ -188,7 +188,7 @@ class Runtime:
         """Run a coroutine function to its end for a sync caller, in this runtime's own thread."""
         return self._portal.call(work)
 
-    def home(self, driver: _Driver) -> TaskGroup | None:
+    def home(self, driver: Driver) -> TaskGroup | None:
         """The task group that a run started here lives in; None where it lives in a task of its own."""
         with self._lock:
             for home in reversed(self._homes):
@@ -197,7 +197,7 @@ class Runtime:
                     return home.tasks
         return None
 
-    def leave(self, driver: _Driver) -> None:
+    def leave(self, driver: Driver) -> None:
         """A run is over."""
         for home in self._homes:
             home.drivers.discard(driver)
@@ -241,7 +241,7 @@ class _Home:
     def __init__(self, backend: Backend, tasks: TaskGroup) -> None:
         self.backend = backend
         self.tasks = tasks
-        self.drivers: set[_Driver] = set()
+        self.drivers: set[Driver] = set()
 
 
 def _discover() -> list[Candidate]:

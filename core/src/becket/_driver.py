@@ -1,0 +1,299 @@
+"""The driver of a run: the task that it lives in, which owns every scope and task group."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+
+from becket._backend import current_backend
+from becket._buffer import Buffer
+from becket._calls import unwrap
+from becket._inprocess import GRACE, InProcessEffects
+from becket._observers import Observers
+from becket.events import ErrorInfo, RunStarted
+from becket.loop import run
+from becket.sinks import RunInfo
+from becket.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from becket._backend import Backend
+    from becket._plan import RunPlan
+    from becket.content import Message, StopReason
+    from becket.events import Event
+    from becket.runtime import Runtime
+
+__all__ = ["Driver"]
+
+logger = logging.getLogger("becket")
+
+_inside: ContextVar[Driver | None] = ContextVar("becket_inside", default=None)
+"""The run that the current task works for."""
+
+
+class Driver:
+    """One run, and the task it lives in.
+
+    Attributes:
+        turn: Its state.
+        state: `new`, `running` or `over`.
+        buffer: What the reader has not taken; None while the run is new.
+        parent: The run in one of whose tools this one was started, or None.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_closed",
+        "_context",
+        "_disarm",
+        "_effects",
+        "_failure",
+        "_finished",
+        "_observers",
+        "_plan",
+        "_prompt",
+        "_runtime",
+        "_scope",
+        "_session_id",
+        "buffer",
+        "parent",
+        "state",
+        "turn",
+    )
+
+    _backend: Backend
+    _effects: InProcessEffects
+    _observers: Observers
+    _scope: anyio.CancelScope
+    _finished: anyio.Event
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        runtime: Runtime,
+        prompt: tuple[Message, ...],
+        *,
+        history: list[Message],
+        context: object,
+        session_id: str | None = None,
+    ) -> None:
+        self.turn = Turn(uuid.uuid4().hex, history)
+        self.state: Literal["new", "running", "over"] = "new"
+        self.buffer: Buffer | None = None
+        self._plan = plan
+        self._runtime = runtime
+        self._prompt = prompt
+        self._context = context
+        self._session_id = session_id
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._disarm: list[Callable[[], None]] = []
+        self.parent: Driver | None = None
+
+    # -- the reader's side -----------------------------------------------------------------------------------------
+
+    async def next(self) -> Event:
+        """Wait for the next event."""
+        if self.state == "new":
+            self.start()
+        buffer = self.buffer
+        if buffer is None or self._closed:
+            raise StopAsyncIteration
+        await buffer.wait()
+        if buffer.items:
+            event = buffer.items.popleft()
+            buffer.taken()
+            return event
+        failure, self._failure = self._failure, None
+        if failure is None or self._closed:
+            raise StopAsyncIteration
+        try:
+            raise failure
+        finally:
+            del failure  # the traceback would hold the exception that holds it
+
+    async def close(self, grace: float) -> None:
+        """End the run and the reading of it."""
+        self._closed = True
+        if self.state == "new":
+            self.state = "over"
+            return
+        if self.buffer is not None:
+            self.buffer.drop()
+        if self.state == "over":
+            return
+        self.cancel("cancelled", grace)
+        if not self._is_inside() and self._backend.here():
+            with anyio.CancelScope(shield=True):
+                await self._finished.wait()  # bounded: `cancel` has set a timer
+
+    def dropped(self) -> None:
+        """Nobody holds the handle. Called in any thread, in the middle of anything: only posts."""
+        self._backend.post(self._drop)
+
+    def _drop(self) -> None:
+        if self.state == "running":
+            if self.buffer is not None:
+                self.buffer.drop()
+            self.cancel("cancelled")
+
+    def _is_inside(self) -> bool:
+        """Whether the caller works for this run, or for one nested in it."""
+        at = _inside.get()
+        while at is not None and at is not self:
+            at = at.parent
+        return at is self
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def cancel(self, reason: StopReason, grace: float = GRACE) -> None:
+        """Cancel the run; it then has `grace` seconds to clean up. From any thread; the first reason stands."""
+        if self.state != "running":
+            return
+        if not self._backend.here():
+            self._backend.post(lambda: self.cancel(reason, grace))
+            return
+        if self._effects.ending is None:
+            self._effects.ending = reason
+        self._interrupt(grace)
+
+    def _interrupt(self, grace: float = GRACE) -> None:
+        self._scope.cancel()
+        self._disarm.append(self._backend.call_later(grace, self._abandon))
+
+    def _stuck(self, what: str) -> None:
+        """A tool, or a model, has swallowed the cancellation that its time limit sent: the run cannot go on past it."""
+        self._effects.failure = self._effects.failure or TimeoutError(
+            f"the {what} did not end when its time limit cancelled it; it is left behind"
+        )
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """The time for cleaning up is over: end the run from outside, and leave its task to itself."""
+        if self.state != "running":
+            return
+        running = sorted(self._effects.calls.running.values())
+        logger.error(
+            "run %s did not end when it was cancelled; left behind: %s",
+            self.turn.run_id,
+            ", ".join(f"tool {name!r}" for name in running) or f"the model {self._plan.model_id}",
+        )
+        self._settle(self._effects.failure)
+        self._scope.cancel()
+        self._over()
+
+    # -- the driver ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the run in the event loop that the caller runs in; nothing happens where it is started already."""
+        if self.state != "new":
+            return
+        self._backend = current_backend()
+        self.buffer = Buffer(self._backend.gate())
+        self._scope = anyio.CancelScope()
+        self._finished = anyio.Event()
+        self._observers = Observers()
+        self.parent = _inside.get()
+        info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
+        self._effects = InProcessEffects(
+            self._plan,
+            self.turn,
+            context=self._context,
+            backend=self._backend,
+            buffer=self.buffer,
+            log=self._plan.make_log(info),
+            observers=self._observers,
+            stop=self._interrupt,
+            stuck=self._stuck,
+        )
+        self.state = "running"
+        tasks = self._runtime.home(self)
+        if tasks is None:
+            self._backend.spawn(self._main, f"becket run {self.turn.run_id}", self._ended)
+        else:
+            tasks.start_soon(self._main, name=f"becket run {self.turn.run_id}")
+        if self._plan.limits.seconds is not None:
+            expire = lambda: self.cancel("limit_time")  # noqa: E731  a callback of one line
+            self._disarm.append(self._backend.call_later(self._plan.limits.seconds, expire))
+
+    async def _main(self) -> None:
+        """The driver's task. Lets no exception out but a cancellation that the loop itself has sent."""
+        _inside.set(self)
+        try:
+            if self._plan.sinks:
+                await self._observed()
+            else:
+                await self._drive()
+        finally:
+            self._over()
+
+    async def _observed(self) -> None:
+        """The run with its sinks, which are open from before its first event until after its last."""
+        info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
+        try:
+            self._observers.open(self._plan.sinks, info)
+        except Exception as error:  # noqa: BLE001  a required sink: the run fails with it
+            self._effects.failure = error
+        if not self._observers.has_tasks:
+            await self._drive()
+            await self._observers.close(GRACE)
+            return
+        async with anyio.create_task_group() as tasks:
+            self._observers.start(tasks)
+            try:
+                await self._drive()
+            finally:
+                await self._observers.close(GRACE)
+
+    async def _drive(self) -> None:
+        plan = self._plan
+        started = RunStarted(plan.agent, plan.model_id, self._prompt, self._session_id)
+        failure: BaseException | None = None
+        try:
+            with self._scope:
+                if self._effects.failure is None:
+                    await run(self.turn, self._effects, started, plan.limits)
+                else:
+                    self._effects.emit(started)
+        except Exception as error:  # noqa: BLE001  whatever it is: the reader gets it
+            failure = unwrap(error)
+        except BaseException as error:
+            failure = unwrap(error)
+            if isinstance(failure, (anyio.get_cancelled_exc_class(), GeneratorExit)):
+                self._settle(self._effects.failure)
+                raise
+        self._settle(failure or self._effects.failure)
+
+    def _settle(self, failure: BaseException | None) -> None:
+        """Bring the run to its terminal event, without waiting."""
+        while events := self.turn.close(
+            ErrorInfo.of(failure) if failure is not None else self._effects.ending or "cancelled"
+        ):
+            try:
+                self._effects.emit(events[0])
+            except Exception as error:  # noqa: BLE001  a callback handler or a required sink: the run fails with it
+                failure = failure or error
+        self._failure = failure or self._failure
+
+    def _over(self) -> None:
+        """The run is over and cleaned up: the reader may have its end."""
+        if self.state == "over":
+            return
+        self.state = "over"
+        for disarm in self._disarm:
+            disarm()
+        self._runtime.leave(self)
+        if self.buffer is not None:
+            self.buffer.close()
+        self._finished.set()
+
+    def _ended(self) -> None:
+        """The task is over; where the loop was closed before its first step, nothing of `_main` has run."""
+        if self.state != "over":
+            self._settle(None)
+            self._over()

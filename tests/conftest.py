@@ -1,0 +1,19 @@
+"""What every test here runs under: nothing left behind, and no model of the environment used by accident."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Collect garbage inside the test that made it, so that a ResourceWarning or a lost exception fails that test."""
+    monkeypatch.delenv("BECKET_MODEL", raising=False)
+    yield
+    gc.collect()

@@ -246,7 +246,7 @@ async def test_cancelling_at_any_await_leaves_a_whole_run(at: int, how: str) -> 
     assert_whole(sink.events)
     assert sink.closed == 1
     assert provider.open == 0
-    if passed >= at:
+    if how == "cancel" and passed >= at:  # the other two cancel the run a moment later, when it may be over
         assert sink.events[-1].result.stop_reason == "cancelled"  # type: ignore[union-attr]
 
 

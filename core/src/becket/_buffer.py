@@ -22,14 +22,20 @@ class Buffer:
     """Events that the run has emitted and the reader has not taken.
 
     Events that are ready together are taken together: the reader is woken by the first, and finds the others there.
+
+    Attributes:
+        items: The events.
+        closed: Whether nothing more will come.
+        gate: Where the reader waits; set when the run starts, since it belongs to an event loop.
     """
 
-    __slots__ = ("_gate", "_limit", "_reading", "_room", "closed", "items")
+    __slots__ = ("_limit", "_reading", "_room", "closed", "gate", "items")
 
-    def __init__(self, gate: Gate, limit: int = LIMIT) -> None:
+    gate: Gate
+
+    def __init__(self, limit: int = LIMIT) -> None:
         self.items: deque[Event] = deque()
         self.closed = False
-        self._gate = gate
         self._limit = limit
         self._reading = False
         self._room: anyio.Event | None = None
@@ -39,7 +45,7 @@ class Buffer:
         items = self.items
         items.append(event)
         if self._reading:
-            self._gate.open()
+            self.gate.open()
         return len(items) < self._limit or self.closed
 
     async def wait(self) -> None:
@@ -55,7 +61,7 @@ class Buffer:
         self._reading = True
         try:
             while not self.items and not self.closed:
-                await self._gate.wait()
+                await self.gate.wait()
         finally:
             self._reading = False
 
@@ -81,7 +87,8 @@ class Buffer:
     def close(self) -> None:
         """Nothing more will come. What is there can still be taken."""
         self.closed = True
-        self._gate.open()
+        if self._reading:
+            self.gate.open()
         if self._room is not None:
             self._room.set()
             self._room = None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import from_thread
+from anyio.lowlevel import checkpoint
 
 from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, ResultBlock, Text, ToolCall, ToolResult
@@ -17,13 +19,14 @@ from becket.events import ToolFinished, ToolProgress, ToolStarted
 from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from becket._backend import Backend
     from becket._threads import WorkerThreads
-    from becket.effects import Effects, PlannedCall
+    from becket._values import JsonValue
+    from becket.effects import CallKey, Effects, PlannedCall
 
-__all__ = ["ToolCalls", "refusal", "to_blocks", "unwrap"]
+__all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unwrap"]
 
 logger = logging.getLogger("becket")
 
@@ -45,6 +48,9 @@ class ToolCalls:
         over: Whether the run has ended; what a forgotten thread still reports is then dropped.
         fail: Fails the run with an exception that arose outside of its tasks.
         grace: Seconds that a tool has to end once its time limit has cancelled it.
+
+    Attributes:
+        running: The names of the tools that run, by the keys of their calls.
     """
 
     def __init__(
@@ -73,45 +79,58 @@ class ToolCalls:
         self._over = over
         self._fail = fail
         self._grace = grace
-        self.running: dict[str, str] = {}
+        self.running: dict[CallKey, str] = {}
 
     async def make(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
         """Make the calls of one cycle: together, or in order where one of the tools asks for that."""
-        if len(planned) == 1 or any(self._sequential(plan.call.tool) for plan in planned):
+        if len(planned) == 1 or any(self._is_sequential(plan.call.tool) for plan in planned):
             return [await self._one(plan) for plan in planned]
-        results: list[ToolResult | None] = [None] * len(planned)
+        return await self._together(planned)
+
+    def _is_sequential(self, name: str) -> bool:
+        return name in self._tools and self._tools[name].sequential
+
+    async def _together(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
+        """Make the calls in a task each. The first that fails the run cancels the others, and raises as it is."""
+        results: dict[int, ToolResult] = {}
+        failures: list[BaseException] = []
 
         async def into(index: int, plan: PlannedCall) -> None:
-            results[index] = await self._one(plan)
+            try:
+                results[index] = await self._one(plan)
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  raised below: here it would be one of a group
+                failures.append(error)
+                tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for index, plan in enumerate(planned):
                 tasks.start_soon(into, index, plan, name=f"becket tool {plan.call.tool}")
-        return [result for result in results if result is not None]
-
-    def _sequential(self, name: str) -> bool:
-        return name in self._tools and self._tools[name].sequential
+        if failures:
+            raise failures.pop(0)  # popped, so that its traceback does not hold it
+        return [results[index] for index in range(len(planned))]
 
     async def _one(self, plan: PlannedCall) -> ToolResult:
-        call, tool = plan.call, self._tools.get(plan.call.tool)
-        result, arguments = plan.instead or refusal(call, self._tools), {}
-        if result is None and tool is not None:
-            try:
-                arguments = tool.arguments.validate(call.arguments)
-            except ValueError as error:
-                result = _error(call, f"the arguments of {call.tool} do not fit:\n{error}")
-        if result is not None or tool is None:
-            result = result or refusal(call, self._tools) or _error(call, "refused")
-            self._effects.emit(ToolFinished(result))
-            return result
-        self._effects.emit(ToolStarted(call))
+        refused = plan.instead or refusal(plan.call, self._tools)
+        if refused is not None:
+            return self._finish(refused)
+        tool = self._tools[plan.call.tool]
+        try:
+            arguments = tool.arguments.validate(plan.call.arguments)
+        except ValueError as error:
+            return self._finish(_error(plan.call, f"the arguments of {tool.name} do not fit:\n{error}"))
+        self._effects.emit(ToolStarted(plan.call))
         started = self._effects.now()
-        self.running[call.id] = tool.name
+        self.running[plan.key] = tool.name
         try:
             result = await self._guarded(tool, plan, arguments)
         finally:
-            del self.running[call.id]
-        self._effects.emit(ToolFinished(result, self._effects.now() - started))
+            del self.running[plan.key]
+        if self._over():
+            await checkpoint()  # the run was ended without this tool, and is cancelled: nobody wants the result
+        return self._finish(result, self._effects.now() - started)
+
+    def _finish(self, result: ToolResult, seconds: float = 0.0) -> ToolResult:
+        self._effects.emit(ToolFinished(result, seconds))
         return result
 
     async def _guarded(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
@@ -120,125 +139,135 @@ class ToolCalls:
         if seconds is None:
             return await self._caught(tool, plan, arguments)
         with anyio.CancelScope() as scope:
-            forget = self._arm(scope, tool.name, seconds)
+            timers = self._arm(scope, tool.name, seconds)
             try:
-                return await self._caught(tool, plan, arguments)
+                result = await self._caught(tool, plan, arguments)
             finally:
-                forget()
+                for disarm in timers:
+                    disarm()
+            if result.status == "success" or not scope.cancel_called:
+                return result
         logger.warning("tool %r was stopped after its time limit of %s s", tool.name, seconds)
         return _error(plan.call, f"{tool.name} did not finish within its time limit of {seconds:g} s and was stopped")
 
-    def _arm(self, scope: anyio.CancelScope, name: str, seconds: float) -> Callable[[], None]:
+    def _arm(self, scope: anyio.CancelScope, name: str, seconds: float) -> list[Callable[[], None]]:
         """Cancel `scope` after `seconds`, and say that the tool is stuck if it is still there after the grace."""
         call_later = self._backend.call_later
 
         def expire() -> None:
-            nonlocal forget
             scope.cancel()
-            forget = call_later(self._grace, lambda: self._stuck(name))
+            timers.append(call_later(self._grace, lambda: self._stuck(name)))
 
-        forget = call_later(seconds, expire)
-        return lambda: forget()  # noqa: PLW0108  what it names changes when the time is up
+        timers = [call_later(seconds, expire)]
+        return timers
 
     async def _caught(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
-        """The result of the call. Only a cancellation that came from outside, and KeyboardInterrupt, pass."""
-        call = plan.call
+        """The result of the call. Only what was not the tool's own doing passes; see `from_outside`."""
         try:
             content = to_blocks(tool.name, await self._run(tool, plan, arguments))
-        except BaseException as raised:  # noqa: BLE001  SystemExit would stop asyncio's loop from a parallel tool
-            error = unwrap(raised)
-            if self._passes(error):
+        except BaseException as raised:  # SystemExit too, which would stop asyncio's loop from a parallel tool
+            outside = from_outside(raised, self._backend)
+            if outside is raised:
                 raise
-            if isinstance(error, ToolError):
-                return _error(call, str(error))
-            logger.error("tool %r raised %s", tool.name, type(error).__name__, exc_info=error)
-            return _error(call, f"{tool.name} failed: {type(error).__name__}: {error}")
-        return ToolResult(call.id, "success", content)
-
-    def _passes(self, error: BaseException) -> bool:
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            return self._backend.cancel_pending()  # else the tool made it itself
-        if isinstance(error, BaseExceptionGroup):
-            return error.subgroup((KeyboardInterrupt, GeneratorExit)) is not None or self._backend.cancel_pending()
-        return isinstance(error, KeyboardInterrupt | GeneratorExit)
+            if outside is not None:
+                logger.error("tool %r raised more than its cancellation", tool.name, exc_info=raised)  # noqa: TRY400  the whole group
+                raise outside from None
+            return _failed(plan.call, unwrap(raised))
+        return ToolResult(plan.call.id, "success", content)
 
     async def _run(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> object:
-        call = plan.call
-        if (name := tool.arguments.context) is not None:
+        for name in tool.arguments.contexts:
             arguments[name] = self._tool_context(plan)
-        match tool.kind:
-            case "async":
-                return await tool.function(**arguments)
-            case "async generator":
-                last: object = None
-                async with aclosing(tool.function(**arguments)) as items:
-                    async for last in items:
-                        await self._progress(call, last)
-                return last
-            case "generator":
-                return await self._threads.run(f"tool {tool.name!r}", lambda: self._drain(tool, call, arguments))
-            case _:
-                value = await self._threads.run(f"tool {tool.name!r}", lambda: tool.function(**arguments))
-                return await value if inspect.isawaitable(value) else value
+        if tool.is_async:
+            value = tool.function(**arguments)
+        else:
+            value = await self._threads.run(f"tool {tool.name!r}", lambda: self._call(tool, plan, arguments))
+        if isinstance(value, AsyncGenerator):
+            return await self._iterate(plan, value)
+        return await value if inspect.isawaitable(value) else value
 
-    def _drain(self, tool: AnyTool, call: ToolCall, arguments: dict[str, Any]) -> object:
-        """Run a generator in its worker thread; each item waits for the reader, so that it cannot run ahead."""
-        items = tool.function(**arguments)
+    async def _iterate(self, plan: PlannedCall, items: AsyncGenerator[object, None]) -> object:
+        """Report what an async generator yields, and return what it yielded last."""
+        last: object = None
         try:
+            async for last in items:
+                await self._hand_over(plan, _json(plan.call.tool, last))
+        finally:
+            # Half of the grace: a tool that takes all of it after its time limit is stuck, and fails the run.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace / 2):
+                await items.aclose()
+        return last
+
+    def _call(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> object:
+        """Call a sync tool, in its worker thread; a generator is run to its end there."""
+        value = tool.function(**arguments)
+        return self._drain(plan, value) if isinstance(value, Generator) else value
+
+    def _drain(self, plan: PlannedCall, items: Generator[object, None, object]) -> object:
+        """Report what a generator yields; each item waits for the reader, so that it cannot run ahead."""
+        with closing(items):
             while True:
                 try:
                     item = next(items)
                 except StopIteration as end:
                     return end.value
-                from_thread.run(self._progress, call, item)
-        finally:
-            items.close()
+                if not from_thread.run(self._hand_over, plan, _json(plan.call.tool, item)):
+                    return None
 
-    async def _progress(self, call: ToolCall, data: object) -> None:
-        if not self._report(call, self._json(call.tool, data)):
+    async def _hand_over(self, plan: PlannedCall, value: JsonValue) -> bool:
+        """Report progress and wait for the reader. Whether the call still goes on."""
+        if not self._report(plan, value):
             await self._effects.room()
+        return plan.key in self.running
 
     def _tool_context(self, plan: PlannedCall) -> ToolContext[Any]:
         run_id, cycle, index, call_id = plan.key
 
         def report(data: object) -> None:
-            value = self._json(plan.call.tool, data)
+            value = _json(plan.call.tool, data)
+
+            def say() -> None:
+                self._report(plan, value)
+
             if self._backend.here():
-                self._report(plan.call, value)
+                say()
             else:
-                self._backend.post(lambda: self._report_late(plan.call, value))
+                self._backend.post(say)
 
         return ToolContext(run_id, self._agent, call_id, f"{run_id}:{cycle}:{index}:{call_id}", self._context, report)
 
-    def _json(self, name: str, data: object) -> Any:
-        try:
-            return to_json_value(data)
-        except ValueError as error:
-            raise ToolError(f"{name} reported progress that is no JSON value: {error}") from error
+    def _report(self, plan: PlannedCall, value: JsonValue) -> bool:
+        """Emit progress. False where the reader is behind, or the run has failed with it: then wait.
 
-    def _report(self, call: ToolCall, value: Any) -> bool:
-        if call.id not in self.running or self._over():
-            logger.debug("tool %r reports progress after its call has ended", call.tool)
+        It raises nothing: a callback handler or a required sink that fails must fail the run, and not the tool.
+        """
+        if plan.key not in self.running or self._over():
+            logger.debug("tool %r reports progress after its call has ended", plan.call.tool)
             return True
-        event = ToolProgress(call.id, value)
-        event.share(call)
-        return self._effects.emit(event)
-
-    def _report_late(self, call: ToolCall, value: Any) -> None:
-        """`_report` from a callback of the loop, where nobody is there to raise at."""
+        event = ToolProgress(plan.call.id, value)
+        event.share(plan.call)
         try:
-            self._report(call, value)
-        except Exception as error:  # noqa: BLE001  a callback handler or a required sink failed
+            return self._effects.emit(event)
+        except Exception as error:  # noqa: BLE001  whatever it is: it is the run's
             self._fail(error)
+            return False
+
+
+def _json(name: str, data: object) -> JsonValue:
+    try:
+        return to_json_value(data)
+    except ValueError as error:
+        raise ToolError(f"{name} reported progress that is no JSON value: {error}") from error
 
 
 def refusal(call: ToolCall, tools: Mapping[str, AnyTool]) -> ToolResult | None:
     """The error result of a call that cannot be made: malformed, or of a tool that is not there. None where it can."""
     if call.malformed is not None:
+        began = f"they began with: {call.malformed.text[:200]}\n" if call.malformed.text else ""
         return _error(
             call,
             f"the arguments of {call.tool} could not be read: {call.malformed.reason}\n"
-            f"they began with: {call.malformed.text[:200]}\nwrite them again as one JSON object",
+            f"{began}make the call again, with one JSON object",
         )
     if call.tool not in tools:
         return _error(call, f"there is no tool {call.tool!r}; the tools are: {', '.join(tools) or 'none'}")
@@ -249,28 +278,62 @@ def _error(call: ToolCall, text: str) -> ToolResult:
     return ToolResult(call.id, "error", (Text(clean_text(text)),))
 
 
+def _failed(call: ToolCall, error: BaseException) -> ToolResult:
+    """What the model gets to read of an exception."""
+    if isinstance(error, ToolError):
+        return _error(call, str(error) or f"{call.tool} failed, and did not say why")
+    logger.error("tool %r raised %s", call.tool, type(error).__name__, exc_info=error)
+    return _error(call, f"{call.tool} failed: {type(error).__name__}: {error}")
+
+
 def to_blocks(name: str, value: object) -> tuple[ResultBlock, ...]:
-    """What a tool returned, as content blocks.
+    """What a tool returned, as content blocks: itself a block, a list with a block in it, or a JSON value.
 
     Raises:
         ToolError: It is nothing that a model can be sent.
     """
-    if isinstance(value, str):
-        return (Text(clean_text(value)),)
-    if isinstance(value, _BLOCKS):
-        return (value,)
-    if isinstance(value, list | tuple) and value and all(isinstance(item, _BLOCKS) for item in value):
-        return tuple(value)
-    if isinstance(value, bytes | bytearray):
-        _refuse(name, value, "return Image.from_bytes(...) or Document.from_bytes(...)")
+    if isinstance(value, list | tuple) and any(isinstance(item, _BLOCKS) for item in value):
+        return tuple(block for item in value for block in to_blocks(name, item))
+    match value:
+        case str():
+            return (Text(clean_text(value)),)
+        case Text():
+            return (Text(clean_text(value.text)),)
+        case Image() | Document() if isinstance(value.data, str):
+            return (value,)
+        case bytes() | bytearray() | Image() | Document():
+            raise ToolError(
+                f"{name} returned bytes, which cannot be sent to a model; "
+                f"return Image.from_bytes(...) or Document.from_bytes(...)"
+            )
     try:
-        return (Json(to_json_value(value)),)
+        return (Json(to_json_value(value.value if isinstance(value, Json) else value)),)
     except ValueError as error:
-        _refuse(name, value, str(error))
+        raise ToolError(
+            f"{name} returned a {type(value).__name__}, which cannot be sent to a model; return a text, a JSON value, "
+            f"an Image or a Document: {error}"
+        ) from error
 
 
-def _refuse(name: str, value: object, why: str) -> NoReturn:
-    raise ToolError(f"{name} returned a {type(value).__name__}, which cannot be sent to a model: {why}")
+def from_outside(error: BaseException, backend: Backend) -> BaseException | None:
+    """What in `error` is not the doing of the code that was called, and must pass; None where nothing is.
+
+    That is a KeyboardInterrupt, a cancellation that was sent to the running task, and whatever is raised when a
+    coroutine is closed whose loop has gone. A cancellation or a GeneratorExit of the code's own making is none of them.
+    """
+    if not backend.here():
+        return error
+    cancelled = anyio.get_cancelled_exc_class()
+    kinds = (KeyboardInterrupt, cancelled) if backend.cancel_pending() else KeyboardInterrupt
+    return next((leaf for leaf in _leaves(error) if isinstance(leaf, kinds)), None)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
@@ -42,7 +43,7 @@ class Driver:
     Attributes:
         turn: Its state.
         state: `new`, `running` or `over`.
-        buffer: What the reader has not taken; None while the run is new.
+        buffer: What the reader has not taken.
         parent: The run in one of whose tools this one was started, or None.
     """
 
@@ -84,7 +85,7 @@ class Driver:
     ) -> None:
         self.turn = Turn(uuid.uuid4().hex, history)
         self.state: Literal["new", "running", "over"] = "new"
-        self.buffer: Buffer | None = None
+        self.buffer = Buffer()
         self._plan = plan
         self._runtime = runtime
         self._prompt = prompt
@@ -101,9 +102,9 @@ class Driver:
         """Wait for the next event."""
         if self.state == "new":
             self.start()
-        buffer = self.buffer
-        if buffer is None or self._closed:
+        if self._closed:
             raise StopAsyncIteration
+        buffer = self.buffer
         await buffer.wait()
         if buffer.items:
             event = buffer.items.popleft()
@@ -123,8 +124,7 @@ class Driver:
         if self.state == "new":
             self.state = "over"
             return
-        if self.buffer is not None:
-            self.buffer.drop()
+        self.buffer.drop()
         if self.state == "over":
             return
         self.cancel("cancelled", grace)
@@ -137,10 +137,8 @@ class Driver:
         self._backend.post(self._drop)
 
     def _drop(self) -> None:
-        if self.state == "running":
-            if self.buffer is not None:
-                self.buffer.drop()
-            self.cancel("cancelled")
+        self.buffer.drop()
+        self.cancel("cancelled")
 
     def _is_inside(self) -> bool:
         """Whether the caller works for this run, or for one nested in it."""
@@ -194,7 +192,7 @@ class Driver:
         if self.state != "new":
             return
         self._backend = current_backend()
-        self.buffer = Buffer(self._backend.gate())
+        self.buffer.gate = self._backend.gate()
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
         self._observers = Observers()
@@ -240,15 +238,17 @@ class Driver:
         except Exception as error:  # noqa: BLE001  a required sink: the run fails with it
             self._effects.failure = error
         if not self._observers.has_tasks:
-            await self._drive()
-            await self._observers.close(GRACE)
+            await self._drive_and_close()
             return
         async with anyio.create_task_group() as tasks:
             self._observers.start(tasks)
-            try:
-                await self._drive()
-            finally:
-                await self._observers.close(GRACE)
+            await self._drive_and_close()
+
+    async def _drive_and_close(self) -> None:
+        try:
+            await self._drive()
+        finally:
+            await self._observers.close(GRACE)
 
     async def _drive(self) -> None:
         plan = self._plan
@@ -271,14 +271,17 @@ class Driver:
 
     def _settle(self, failure: BaseException | None) -> None:
         """Bring the run to its terminal event, without waiting."""
-        while events := self.turn.close(
-            ErrorInfo.of(failure) if failure is not None else self._effects.ending or "cancelled"
-        ):
+        left = math.inf
+        while (events := self.turn.close(self._reason(failure))) and len(events) < left:
+            left = len(events)
             try:
                 self._effects.emit(events[0])
             except Exception as error:  # noqa: BLE001  a callback handler or a required sink: the run fails with it
                 failure = failure or error
         self._failure = failure or self._failure
+
+    def _reason(self, failure: BaseException | None) -> StopReason | ErrorInfo:
+        return ErrorInfo.of(failure) if failure is not None else self._effects.ending or "cancelled"
 
     def _over(self) -> None:
         """The run is over and cleaned up: the reader may have its end."""
@@ -288,12 +291,9 @@ class Driver:
         for disarm in self._disarm:
             disarm()
         self._runtime.leave(self)
-        if self.buffer is not None:
-            self.buffer.close()
+        self.buffer.close()
         self._finished.set()
 
     def _ended(self) -> None:
         """The task is over; where the loop was closed before its first step, nothing of `_main` has run."""
-        if self.state != "over":
-            self._settle(None)
-            self._over()
+        self._over()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,14 +133,6 @@ class InProcessEffects:
         """Seconds since the epoch."""
         return time.time()
 
-    def uuid(self) -> str:
-        """A random id."""
-        return uuid.uuid4().hex
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await anyio.sleep(seconds)
-
     async def decide(self, planned: PlannedCall) -> PlannedCall:
         """The call as the model made it."""
         return planned
@@ -168,6 +160,8 @@ class InProcessEffects:
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
         """Emit the deltas; this is the path of a token."""
         if not hasattr(events, "__aiter__"):
+            if inspect.iscoroutine(events):
+                events.close()  # else Python warns that nobody awaited it, far from here
             raise ProtocolError(
                 f"stream() of the provider {self._plan.provider.name!r} returned {events!r}, no async iterator; "
                 f"make it an async generator: async def, and yield"

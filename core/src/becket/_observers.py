@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import anyio
 
-from becket.errors import PluginError
-from becket.events import Event, PluginFailed
+from becket._backend import current_backend
+from becket._calls import from_outside
+from becket.errors import PluginError, ProtocolError
+from becket.events import Event, PluginFailed, RunFailed, RunFinished
+from becket.sinks import BatchSinkRun, Overflow, SinkRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anyio.abc import TaskGroup
 
-    from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
+    from becket.sinks import RunInfo, Sink
 
 __all__ = ["Observers"]
 
@@ -33,33 +37,53 @@ class Observers:
         failed: Sinks that were switched off and not reported yet.
     """
 
-    __slots__ = ("_batches", "_direct", "failed")
+    __slots__ = ("_batches", "_direct", "_fatal", "failed")
 
     def __init__(self) -> None:
         self._direct: list[_Direct] = []
         self._batches: list[_Batch] = []
+        self._fatal: PluginError | None = None
         self.failed: list[PluginFailed] = []
 
     def open(self, sinks: Sequence[Sink], run: RunInfo) -> None:
         """Open the sinks for this run.
 
         Raises:
-            PluginError: One that is required could not be opened.
+            PluginError: One that is required could not be opened; the others are open all the same.
         """
         for sink in sinks:
             try:
-                observer = sink.open(run)
-            except Exception as error:  # noqa: BLE001  a sink must not take the run down
+                self._add(sink, sink.open(run))
+            except (Exception, SystemExit) as error:  # noqa: BLE001  a sink must not take the run down
                 self._off(_Source(sink), "open", error)
-            else:
-                if hasattr(observer, "emit_batch"):
-                    self._batches.append(_Batch(sink, observer))
-                else:
-                    self._direct.append(_Direct(sink, observer))
+        self._raise_fatal()
+
+    def _add(self, sink: Sink, observer: object) -> None:
+        """Take in what `open` returned.
+
+        Raises:
+            ProtocolError: It is no observer.
+        """
+        if isinstance(observer, BatchSinkRun):
+            if observer.limit < 1 or observer.overflow not in get_args(Overflow):
+                raise ProtocolError(
+                    f"its limit is {observer.limit!r} and its overflow {observer.overflow!r}; the limit must be 1 or "
+                    f"above, and the overflow one of: {', '.join(get_args(Overflow))}"
+                )
+            self._batches.append(_Batch(sink, observer))
+        elif isinstance(observer, SinkRun) and not inspect.iscoroutinefunction(observer.emit):
+            self._direct.append(_Direct(sink, observer))
+        else:
+            if inspect.iscoroutine(observer):
+                observer.close()
+            raise ProtocolError(
+                f"open() returned {observer!r}, which is neither a SinkRun (emit and close, not async) nor a "
+                f"BatchSinkRun (overflow, limit, async emit_batch and aclose)"
+            )
 
     @property
     def has_tasks(self) -> bool:
-        """Whether `run` must be called in a task group."""
+        """Whether there are tasks to `start` in a task group."""
         return bool(self._batches)
 
     def start(self, tasks: TaskGroup) -> None:
@@ -71,17 +95,22 @@ class Observers:
         """Show `event` to every sink. False where a queue that may not overflow is full; then wait for `room`.
 
         Raises:
-            PluginError: A required sink failed.
+            PluginError: A required sink has failed. Raised once, when every sink has the event.
         """
         room = True
         for direct in self._direct:
+            if direct.off:
+                continue
             try:
                 direct.run.emit(event)
                 direct.strikes = 0
-            except Exception as error:  # noqa: BLE001  as above
+            except (Exception, SystemExit) as error:  # noqa: BLE001  as above
                 self._strike(direct, "emit", error)
         for batch in self._batches:
             room = self._put(batch, event) and room
+        if isinstance(event, RunFinished | RunFailed):
+            self.failed.clear()  # no event may follow; the log has said it
+        self._raise_fatal()
         return room
 
     def _put(self, batch: _Batch, event: Event) -> bool:
@@ -89,96 +118,117 @@ class Observers:
             return True
         batch.queue.append(event)
         batch.wake.set()
-        if len(batch.queue) <= batch.run.limit:
-            return len(batch.queue) < batch.run.limit or batch.run.overflow != "block"
-        if batch.run.overflow == "drop_oldest":
+        limit, overflow = batch.run.limit, batch.run.overflow
+        if overflow == "block":
+            return len(batch.queue) < limit
+        if len(batch.queue) > limit and overflow == "drop_oldest":
             batch.queue.popleft()
             batch.dropped += 1
-        elif batch.run.overflow == "disable":
-            self._off(batch, "emit_batch", RuntimeError(f"its queue of {batch.run.limit} events is full"))
-        return batch.run.overflow != "block"
+        elif len(batch.queue) > limit:
+            self._off(batch, "emit_batch", BufferError(f"it is too slow: its queue of {limit} events is full"))
+        return True
 
     async def room(self) -> None:
         """Wait until every queue that may not overflow has room."""
         for batch in self._batches:
             while not batch.off and batch.run.overflow == "block" and len(batch.queue) >= batch.run.limit:
-                batch.room = anyio.Event()
                 await batch.room.wait()
 
     async def close(self, grace: float) -> None:
-        """Let the queues run empty and close the sinks, within `grace` seconds together."""
+        """Let the queues run empty and close the sinks, within `grace` seconds, half of them for the queues."""
         for direct in self._direct:
             try:
                 direct.run.close()
-            except Exception:
+            except (Exception, SystemExit):
                 logger.exception("sink %r could not be closed", direct.name)
-        self._direct = []
-        if not self._batches:
-            return
+        now = anyio.current_time()
         for batch in self._batches:
+            batch.drain.deadline, batch.end.deadline = now + grace / 2, now + grace
             batch.closing = True
             batch.wake.set()
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + grace):
+        with anyio.CancelScope(shield=True):
             for batch in self._batches:
                 await batch.done.wait()
-        for batch in self._batches:
-            batch.scope.cancel()
-            if not batch.done.is_set():
-                logger.error("sink %r took longer than %s s to finish; %d events are lost to it", batch.name, grace, len(batch.queue))
-            if batch.dropped:
-                logger.warning("sink %r was too slow: %d events were dropped", batch.name, batch.dropped)
 
     async def _feed(self, batch: _Batch) -> None:
         """The task of one batch sink. Shielded: the end of the run is an event too; `close` bounds it."""
-        with batch.scope:
-            try:
-                while batch.queue or not batch.closing:
-                    if batch.queue:
-                        await self._feed_once(batch)
-                    else:
-                        batch.wake = anyio.Event()
-                        await batch.wake.wait()
-                await batch.run.aclose()
-            except Exception:
-                logger.exception("sink %r could not be closed", batch.name)
-            finally:
-                batch.done.set()
+        try:
+            with batch.drain:
+                await self._drain(batch)
+        finally:
+            with batch.end:
+                await self._end(batch)
+            batch.done.set()
+        for scope, what in ((batch.drain, "take its last events"), (batch.end, "close")):
+            if scope.cancelled_caught:
+                logger.error("sink %r took too long to %s, and was cancelled", batch.name, what)
+        if batch.dropped:
+            logger.warning("sink %r was too slow: %d events were dropped", batch.name, batch.dropped)
+
+    async def _drain(self, batch: _Batch) -> None:
+        while batch.queue or not batch.closing:
+            if batch.queue:
+                await self._feed_once(batch)
+            else:
+                batch.wake = anyio.Event()
+                await batch.wake.wait()
 
     async def _feed_once(self, batch: _Batch) -> None:
         events = list(batch.queue)
         batch.queue.clear()
-        if batch.room is not None:
-            batch.room.set()
+        batch.room.set()
+        batch.room = anyio.Event()
         if batch.off:
             return
         try:
             await batch.run.emit_batch(events)
             batch.strikes = 0
-        except Exception as error:  # noqa: BLE001  as above
-            try:
-                self._strike(batch, "emit_batch", error)
-            except PluginError as fatal:
-                batch.fatal = fatal
+        except BaseException as error:  # noqa: BLE001  a cancellation of its own making is a failure like any other
+            _let_out(error)
+            self._strike(batch, "emit_batch", error)
+
+    async def _end(self, batch: _Batch) -> None:
+        try:
+            await batch.run.aclose()
+        except BaseException as error:
+            _let_out(error)
+            logger.exception("sink %r could not be closed", batch.name)
 
     def fatal(self) -> PluginError | None:
-        """The failure of a required sink that takes batches, which has nobody to raise it at."""
-        return next((batch.fatal for batch in self._batches if batch.fatal is not None), None)
+        """The failure of a required sink that nobody was told of yet; None where there is none."""
+        fatal, self._fatal = self._fatal, None
+        return fatal
 
-    def _strike(self, source: _Source, part: str, error: Exception) -> None:
+    def _raise_fatal(self) -> None:
+        if (fatal := self.fatal()) is not None:
+            raise fatal
+
+    def _strike(self, source: _Source, part: str, error: BaseException) -> None:
         source.strikes += 1
         if source.required or source.strikes >= STRIKES:
             self._off(source, part, error)
 
-    def _off(self, source: _Source, part: str, error: Exception) -> None:
+    def _off(self, source: _Source, part: str, error: BaseException) -> None:
+        """Show it nothing more. It is closed with the run, like the others."""
         source.off = True
-        self._direct = [direct for direct in self._direct if not direct.off]
-        text = f"{type(error).__name__}: {error}"
-        if source.required:
-            raise PluginError(
-                f"the sink {source.name!r} is required and failed in {part}: {text}", plugin=source.name, hook=part
-            ) from error
         logger.error("sink %r is switched off for this run, it failed in %s", source.name, part, exc_info=error)
-        self.failed.append(PluginFailed(source.name, f"sink.{part}", text))
+        text = f"{type(error).__name__}: {error}"
+        if not source.required:
+            self.failed.append(PluginFailed(source.name, f"sink.{part}", text))
+        elif self._fatal is None:
+            self._fatal = PluginError(
+                f"the sink {source.name!r} is required and failed in {part}: {text}; "
+                f"mend it, or run without it where its record is not needed",
+                plugin=source.name,
+                hook=f"sink.{part}",
+            )
+            self._fatal.__cause__ = error
+
+
+def _let_out(error: BaseException) -> None:
+    """Raise again what is not the sink's own doing."""
+    if (outside := from_outside(error, current_backend())) is not None:
+        raise outside
 
 
 class _Source:
@@ -202,16 +252,16 @@ class _Direct(_Source):
 
 
 class _Batch(_Source):
-    __slots__ = ("closing", "done", "dropped", "fatal", "queue", "room", "run", "scope", "wake")
+    __slots__ = ("closing", "done", "drain", "dropped", "end", "queue", "room", "run", "wake")
 
     def __init__(self, sink: Sink, run: BatchSinkRun) -> None:
         super().__init__(sink)
         self.run = run
         self.queue: deque[Event] = deque()
         self.wake = anyio.Event()
-        self.room: anyio.Event | None = None
+        self.room = anyio.Event()
         self.done = anyio.Event()
-        self.scope = anyio.CancelScope(shield=True)
+        self.drain = anyio.CancelScope(shield=True)
+        self.end = anyio.CancelScope(shield=True)
         self.closing = False
         self.dropped = 0
-        self.fatal: PluginError | None = None

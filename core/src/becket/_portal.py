@@ -3,73 +3,209 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import os
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
-from anyio.from_thread import BlockingPortal
+
+from becket._backend import Backend, current_backend
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from anyio.abc import TaskGroup
 
 __all__ = ["Portal"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger("becket")
+
 
 class Portal:
     """Runs coroutines for sync callers, in a plain script and beside a running event loop alike.
 
-    The thread is a daemon, so that it does not keep the process; it is stopped in good order when the interpreter
-    exits or the runtime is closed.
+    The thread is a daemon, so that it does not keep the process, and so are the worker threads that it makes; it is
+    stopped in good order when the interpreter exits or the runtime is closed.
+
+    Args:
+        home: Entered on the portal's event loop before the first call, and left after the last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: AbstractAsyncContextManager[object]) -> None:
+        self._home = home
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
-        self._thread: threading.Thread | None = None
+        self._loop: _Loop | None = None
+        self._process = os.getpid()
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` to its end; a KeyboardInterrupt cancels it and passes.
+        """Run `work` to its end, in the caller's context. A KeyboardInterrupt cancels it and passes.
 
         Raises:
-            RuntimeError: The caller is the portal's own thread, which would wait for itself.
+            RuntimeError: The caller is the portal's own thread, which would wait for itself; or the portal was closed
+                while `work` ran.
         """
-        portal = self._started()
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a sync call from within an async tool would wait for itself; await agent.invoke_async(...)")
-        future = portal.start_task_soon(work)
+        self._refuse_itself(
+            "a sync call from async code that runs in it would wait for itself; await agent.invoke_async(...)"
+        )
+        call = _Call(work)
         try:
-            return future.result()
+            with self._lock:
+                self._taken(call)
+            return call.outcome.result()
         except BaseException:
-            future.cancel()
+            call.cancel()
             raise
 
-    def _started(self) -> BlockingPortal:
+    def close(self, *, grace: float) -> None:
+        """Cancel what runs in the thread, and stop it. The next call starts another.
+
+        Args:
+            grace: Seconds to wait. What has not cleaned up by then is left to itself.
+
+        Raises:
+            RuntimeError: The caller is the portal's own thread.
+        """
+        self._refuse_itself("async code that runs in it cannot close it; close the runtime from the code that made it")
         with self._lock:
-            if self._portal is None:
-                ready = threading.Event()
-                self._thread = threading.Thread(target=self._main, args=(ready,), name="becket portal", daemon=True)
-                self._thread.start()
-                ready.wait()
-                atexit.register(self.close)
-            assert self._portal is not None  # noqa: S101  set before `ready`
-            return self._portal
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            atexit.unregister(self._exit)
+            loop.stop(grace)
 
-    def _main(self, ready: threading.Event) -> None:
-        async def serve() -> None:
-            async with BlockingPortal() as portal:
-                self._portal = portal
-                ready.set()
-                await portal.sleep_until_stopped()
+    def _exit(self) -> None:
+        self.close(grace=1.0)  # nobody waits longer for a process that was told to end
 
-        anyio.run(serve)
+    def _refuse_itself(self, why: str) -> None:
+        if self._process != os.getpid():  # a fork: threads stay behind, and a lock may have been held by one
+            self._reset()
+        loop = self._loop
+        if loop is not None and threading.current_thread() is loop.thread:
+            raise RuntimeError(f"this is the thread of the runtime's sync calls: {why}")
 
-    def close(self) -> None:
-        """Stop the thread, cancelling what runs in it."""
+    def _taken(self, call: _Call[Any]) -> None:
+        """Hand the call to the loop, and to a new one where there is none, or something has ended it."""
+        if self._loop is None or not self._loop.take(call):
+            self._loop = _Loop(self._home)
+            atexit.register(self._exit)
+            self._loop.take(call)
+
+
+class _Call(Generic[T]):
+    """One call on its way through the loop."""
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self.outcome: Future[T] = Future()
+        self.loop: _Loop | None = None
+        self._work = work
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+
+    async def run(self) -> None:
+        with anyio.CancelScope() as self._scope:
+            if self._cancelled:
+                return
+            try:
+                self.outcome.set_result(await self._work())
+            except anyio.get_cancelled_exc_class():
+                self.end(None)
+                raise
+            except BaseException as error:  # noqa: BLE001  the caller gets it, and the loop of the others must go on
+                self.outcome.set_exception(error)
+
+    def end(self, cause: BaseException | None) -> None:
+        """The loop ends before the call did."""
+        error = RuntimeError("the runtime was closed while this call ran; what it had begun was cancelled")
+        error.__cause__ = cause
+        self.outcome.set_exception(error)
+
+    def cancel(self) -> None:
+        """The caller has gone. From any thread."""
+        self._cancelled = True
+        if self.loop is not None:
+            self.loop.backend.post(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    backend: Backend
+    _tasks: TaskGroup
+
+    def __init__(self, home: AbstractAsyncContextManager[object]) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[_Call[Any]] = set()
+        self._over = False
+        self._ready: Future[None] = Future()
+        self.thread = threading.Thread(target=self._main, args=(home,), name="becket portal", daemon=True)
+        self.thread.start()
+
+    def take(self, call: _Call[Any]) -> bool:
+        """Start the call; False where the loop has ended.
+
+        Raises:
+            BaseException: Whatever kept the loop from starting.
+        """
+        if not self._over:
+            self._ready.result()
         with self._lock:
-            portal, thread, self._portal, self._thread = self._portal, self._thread, None, None
-        if portal is not None and thread is not None:
-            atexit.unregister(self.close)
-            portal.start_task_soon(portal.stop, True)  # noqa: FBT003  anyio's own signature: cancel_remaining
-            thread.join()
+            if self._over:
+                return False
+            self._calls.add(call)
+            call.loop = self
+            return self.backend.post(lambda: self._start(call))
+
+    def stop(self, grace: float) -> None:
+        """Cancel everything, and wait for the thread to end, for at most `grace` seconds."""
+        if self._ready.exception() is None:
+            self.backend.post(self._tasks.cancel_scope.cancel)
+        self.thread.join(grace)
+        if self.thread.is_alive():
+            logger.error(
+                "what runs in %r did not end within %g s of its closing; it is left behind", self.thread.name, grace
+            )
+
+    def _start(self, call: _Call[Any]) -> None:
+        if not self._over:  # else `_main` ends the call
+            self._tasks.start_soon(self._run, call)
+
+    async def _run(self, call: _Call[Any]) -> None:
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+
+    async def _serve(self, home: AbstractAsyncContextManager[object]) -> None:
+        async with home, anyio.create_task_group() as self._tasks:
+            self.backend = current_backend()
+            self._ready.set_result(None)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with self._lock:
+                    self._over = True
+
+    def _main(self, home: AbstractAsyncContextManager[object]) -> None:
+        cause: BaseException | None = None
+        try:
+            anyio.run(self._serve, home)
+        except BaseException as error:  # noqa: BLE001  what ends an event loop ends its calls, and not the host's process
+            cause = error
+        self._over = True
+        if cause is not None and not self._ready.done():
+            self._ready.set_exception(cause)
+        elif cause is not None:
+            logger.error("the event loop of sync calls was ended; the next call starts another", exc_info=cause)
+        for call in tuple(self._calls):
+            call.end(cause)

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
+import itertools
+import math
 import re
+import types
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union
 
+from becket._values import to_json_value
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic_core import ErrorDetails
 
     from becket._values import JsonValue
 
-__all__ = ["Arguments", "check_signature", "parse_docstring", "where"]
+__all__ = ["Arguments", "check_signature", "innermost", "parse_docstring", "where"]
+
+_Row: TypeAlias = tuple[str, Any, Any]
+"""A field of a dataclass: its name, type and default."""
 
 _SECTION = re.compile(
-    r"(Args|Arguments|Parameters|Params|Returns?|Yields?|Raises|Examples?|Notes?|Attributes|Warnings?|See Also|Todo):\s*$"
+    r"(Args|Arguments|Parameters|Params|Returns?|Yields?|Raises|Examples?|Notes?|Attributes|Warnings?|See Also|Todo)"
+    r":\s*$"
 )
-_ARGUMENT = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_ARGUMENT = re.compile(r"\*{0,2}(\w+)\s*(?:\(.*?\))?\s*:(?:\s+(.*))?$")
 _ARGUMENT_SECTIONS = ("Args", "Arguments", "Parameters", "Params")
+
+_MOST_LINES: Final = 20
+_MOST_CHARACTERS: Final = 200
+"""How much of bad arguments is quoted: an error must not fill the model's context with what it got wrong."""
 
 
 def parse_docstring(doc: str | None) -> tuple[str, dict[str, str]]:
@@ -34,32 +48,44 @@ def parse_docstring(doc: str | None) -> tuple[str, dict[str, str]]:
     heads = [(number, match[1]) for number, line in enumerate(lines) if (match := _SECTION.match(line))]
     text = "\n".join(lines[: heads[0][0]] if heads else lines).strip()
     described: dict[str, str] = {}
-    for index, (start, head) in enumerate(heads):
+    for (start, head), (end, _) in itertools.pairwise([*heads, (len(lines), "")]):
         if head in _ARGUMENT_SECTIONS:
-            end = heads[index + 1][0] if index + 1 < len(heads) else len(lines)
-            described |= _parse_arguments(lines[start + 1 : end])
+            described |= _parse_arguments([line for line in lines[start + 1 : end] if line.strip()])
     return text, described
 
 
 def _parse_arguments(lines: list[str]) -> dict[str, str]:
-    """The arguments of one section: the least indented lines name one each, deeper ones go on describing it."""
-    filled = [line for line in lines if line.strip()]
-    depth = min((len(line) - len(line.lstrip()) for line in filled), default=0)
+    """The arguments of one section: a line as deep as the first names one, deeper ones go on describing it."""
     described: dict[str, str] = {}
     name = ""
-    for line in filled:
-        match = _ARGUMENT.match(line.strip()) if len(line) - len(line.lstrip()) == depth else None
+    for line in lines:
+        deeper = _depth(line) - _depth(lines[0])
+        if deeper < 0:
+            break  # text after the section
+        match = None if deeper else _ARGUMENT.match(line.strip())
         if match:
             name = match[1]
-            described[name] = match[2].strip()
+            described[name] = (match[2] or "").strip()
         elif name:
             described[name] = f"{described[name]} {line.strip()}".strip()
     return described
 
 
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that is run in the end: out of partials and decorators, and `__call__` of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
 def where(function: Callable[..., Any]) -> str:
     """`file:line` of a function, for an error message."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code = getattr(innermost(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
@@ -69,10 +95,12 @@ def check_signature(name: str, function: Callable[..., Any]) -> None:
     Raises:
         ConfigError: Names the tool, where it is, and the parameter.
     """
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in _parameters(name, function):
         at = f"tool {name!r} ({where(function)}): parameter {parameter.name!r}"
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise ConfigError(f"{at} is {parameter.kind.description}; a model passes arguments by name, so name each one")
+            raise ConfigError(
+                f"{at} is {parameter.kind.description}; a model passes arguments by name, so name each one"
+            )
         if parameter.annotation is parameter.empty:
             hint = (
                 "decorate the bound method, as in tool(object.method)"
@@ -82,17 +110,29 @@ def check_signature(name: str, function: Callable[..., Any]) -> None:
             raise ConfigError(f"{at} has no type annotation, and the model must be told one; {hint}")
 
 
+def _parameters(name: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that a caller may fill in; a partial has filled in the others, and they are not the model's."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"tool {name!r}: {function!r} has no signature that can be read: {error}; wrap it in a function of your own"
+        ) from error
+    filled = function.keywords if isinstance(function, functools.partial) else {}
+    return [parameter for parameter in parameters if parameter.name not in filled]
+
+
 @dataclass(slots=True)
 class Arguments:
     """The arguments of one tool: their schema, and how they are validated.
 
     Attributes:
-        schema: The JSON schema, an object schema without titles.
-        context: The parameter that takes the `ToolContext`, or None.
+        schema: The JSON schema, an object schema; neither it nor its properties have titles.
+        contexts: The parameters that take the `ToolContext`; one or none, as a rule.
     """
 
     schema: dict[str, JsonValue]
-    context: str | None
+    contexts: tuple[str, ...]
     _names: tuple[str, ...]
     _adapter: TypeAdapter[Any]
 
@@ -103,19 +143,21 @@ class Arguments:
         Raises:
             ConfigError: An annotation cannot be resolved, or has no JSON schema.
         """
+        described = parse_docstring(innermost(function).__doc__)[1]
+        contexts: list[str] = []
+        rows: list[_Row] = []
+        for parameter in _parameters(name, function):
+            hint = _resolve(name, function, parameter)
+            if _is_context(hint, context_type):
+                contexts.append(parameter.name)
+            else:
+                rows.append(_row(parameter, hint, described.get(parameter.name)))
         try:
-            hints = typing.get_type_hints(function, include_extras=True)
-        except (NameError, TypeError) as error:
-            raise ConfigError(
-                f"tool {name!r} ({where(function)}): an annotation cannot be resolved: {error}; "
-                f"import what it names where the tool is defined, not only under TYPE_CHECKING"
-            ) from error
-        parameters = inspect.signature(function).parameters
-        context = next((key for key in parameters if _is_context(hints[key], context_type)), None)
-        described = parse_docstring(function.__doc__)[1]
-        asked = {key: parameter for key, parameter in parameters.items() if key != context}
-        adapter = _adapter_of(name, function, [_field(p, hints[key], described.get(key)) for key, p in asked.items()])
-        return cls(_schema_of(name, function, adapter), context, tuple(asked), adapter)
+            adapter = _adapter_of(rows)
+            schema = _schema_of(adapter)
+        except Exception as error:  # annotations bring code of their own, which pydantic runs
+            raise ConfigError(_unsupported(name, function, rows, error)) from error
+        return cls(schema, tuple(contexts), tuple(row[0] for row in rows), adapter)
 
     def validate(self, arguments: dict[str, JsonValue]) -> dict[str, Any]:
         """The arguments as the function takes them.
@@ -129,94 +171,119 @@ class Arguments:
             valid = self._adapter.validate_python(arguments)
         except ValidationError as error:
             raise ValueError(_explain(error, self._names)) from error
+        except Exception as error:  # a validator of the tool's own has failed otherwise than validators do
+            raise ValueError(f"they could not be checked: {type(error).__name__}: {error}") from error
         return {name: getattr(valid, name) for name in self._names}
 
 
+def _resolve(name: str, function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The annotation of one parameter, read where the function was written.
+
+    One by one: the return type may be known to type checkers alone, and an error can name the parameter.
+    """
+    alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    names = getattr(innermost(function), "__globals__", {})
+    try:
+        return typing.get_type_hints(alone, names, include_extras=True)[parameter.name]
+    except Exception as error:  # an annotation is any expression
+        raise ConfigError(
+            f"tool {name!r} ({where(function)}): the annotation of {parameter.name!r} cannot be resolved: {error}; "
+            f"define or import what it names at the top of its module, and not only under TYPE_CHECKING"
+        ) from error
+
+
 def _is_context(hint: Any, context_type: type) -> bool:
-    return hint is context_type or typing.get_origin(hint) is context_type
+    origin = typing.get_origin(hint)
+    if origin in (Annotated, Union, types.UnionType):
+        return any(_is_context(part, context_type) for part in typing.get_args(hint))
+    return hint is context_type or origin is context_type
 
 
-def _field(parameter: inspect.Parameter, hint: Any, description: str | None) -> tuple[str, Any, Any]:
+def _row(parameter: inspect.Parameter, hint: Any, description: str | None) -> _Row:
+    """The parameter as a field of a dataclass."""
     from pydantic import Field
 
     if description:
         hint = Annotated[hint, Field(description=description)]
-    if parameter.default is parameter.empty:
-        return parameter.name, hint, dataclasses.field()
     default = parameter.default
-    if isinstance(default, str | int | float | None | enum.Enum):
-        return parameter.name, hint, dataclasses.field(default=default)  # then the schema tells the model of it
+    if default is parameter.empty:
+        return parameter.name, hint, dataclasses.field()
+    if _is_told(default):
+        return parameter.name, hint, dataclasses.field(default=default)
     return parameter.name, hint, dataclasses.field(default_factory=lambda: default)
 
 
-def _adapter_of(name: str, function: Callable[..., Any], rows: list[tuple[str, Any, Any]]) -> TypeAdapter[Any]:
+def _is_told(default: object) -> bool:
+    """Whether a default goes into the schema: the plain ones do, and pydantic's `Field(...)` stands for its own."""
+    from pydantic.fields import FieldInfo
+
+    if isinstance(default, float):
+        return math.isfinite(default)  # JSON has no other
+    return isinstance(default, str | int | None | enum.Enum | FieldInfo)
+
+
+def _adapter_of(rows: list[_Row]) -> TypeAdapter[Any]:
     from pydantic import ConfigDict, TypeAdapter
-    from pydantic.errors import PydanticUserError
 
     # A dataclass, since any parameter name will do as a field of one: a model's own methods would be shadowed.
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, defer_build=False)
-    holder = dataclasses.make_dataclass(
-        "Arguments", rows, kw_only=True, namespace={"__pydantic_config__": config, "__module__": function.__module__}
+    config = ConfigDict(extra="forbid")
+    return TypeAdapter(
+        dataclasses.make_dataclass("Arguments", rows, kw_only=True, namespace={"__pydantic_config__": config})
     )
-    try:
-        return TypeAdapter(holder)
-    except PydanticUserError as error:
-        raise ConfigError(_unsupported(name, function, rows, error)) from error
 
 
-def _schema_of(name: str, function: Callable[..., Any], adapter: TypeAdapter[Any]) -> dict[str, JsonValue]:
-    from pydantic.errors import PydanticUserError
+def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, JsonValue]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Untitled(GenerateJsonSchema):
         """A title repeats the name, and each costs tokens in every request."""
 
+        ignored_warning_kinds: set[Any] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  the base class has it so
+
         def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  the base class names it
             return False
 
-    try:
-        schema = adapter.json_schema(schema_generator=Untitled)
-    except PydanticUserError as error:
-        raise ConfigError(
-            f"tool {name!r} ({where(function)}): its arguments have no JSON schema: {error.message}"
-        ) from error
-    schema.pop("title", None)
-    schema.setdefault("properties", {})
-    return schema
+    schema: Any = to_json_value(adapter.json_schema(schema_generator=Untitled))
+    del schema["title"]
+    return {"type": "object", "properties": {}, **schema}
 
 
-def _unsupported(
-    name: str, function: Callable[..., Any], rows: list[tuple[str, Any, Any]], error: Exception
-) -> str:
-    """Which parameter it was: the first whose own type cannot be validated."""
-    from pydantic import TypeAdapter
-    from pydantic.errors import PydanticUserError
-
-    for parameter, hint, _ in rows:
+def _unsupported(name: str, function: Callable[..., Any], rows: list[_Row], error: Exception) -> str:
+    """Which parameter it was: the first that has no schema when it stands alone."""
+    for row in rows:
         try:
-            TypeAdapter(hint)
-        except PydanticUserError:
-            shown = getattr(hint, "__name__", hint)
+            _schema_of(_adapter_of([row]))
+        except Exception as own:  # noqa: BLE001  as where the error comes from
+            shown = getattr(row[1], "__name__", row[1])
             return (
-                f"tool {name!r} ({where(function)}): parameter {parameter!r} has the type {shown}, which cannot be "
-                f"read from JSON; use str, int, float, bool, list, dict, a dataclass, a TypedDict or a pydantic model"
+                f"tool {name!r} ({where(function)}): parameter {row[0]!r} has the type {shown}, which cannot be "
+                f"read from JSON ({_first_line(own)}); use str, int, float, bool, list, dict, a dataclass, a TypedDict "
+                f"or a pydantic model"
             )
-    return f"tool {name!r} ({where(function)}): its arguments cannot be read from JSON: {error}"
+    return f"tool {name!r} ({where(function)}): its arguments cannot be read from JSON: {_first_line(error)}"
 
 
-def _explain(error: Any, names: tuple[str, ...]) -> str:
-    lines = []
-    for item in error.errors(include_url=False, include_context=False):
-        at = ".".join(str(part) for part in item["loc"]) or "arguments"
-        if item["type"] == "unexpected_keyword_argument":
-            lines.append(f"{at}: there is no such argument; the arguments are: {', '.join(names) or 'none'}")
-        elif item["type"] == "missing":
-            lines.append(f"{at}: missing")
-        else:
-            lines.append(f"{at}: {item['msg']}, got {_short(item['input'])}")
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _explain(error: ValidationError, names: tuple[str, ...]) -> str:
+    items = error.errors(include_url=False, include_context=False)
+    lines = [_explain_one(item, names) for item in items[:_MOST_LINES]]
+    if len(items) > _MOST_LINES:
+        lines.append(f"and {len(items) - _MOST_LINES} more like these")
     return "\n".join(lines)
 
 
-def _short(value: object, most: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+def _explain_one(item: ErrorDetails, names: tuple[str, ...]) -> str:
+    at = _cut(".".join(str(part) for part in item["loc"]))
+    if item["type"] == "missing":
+        return f"{at}: missing; it is required"
+    if item["type"] == "unexpected_keyword_argument":
+        known = f"; the arguments are: {', '.join(names) or 'none'}" if len(item["loc"]) == 1 else ""
+        return f"{at}: there is no such argument, leave it out{known}"
+    return f"{at}: {_cut(item['msg'])}, got {_cut(repr(item['input']))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}... ({len(text)} characters)"

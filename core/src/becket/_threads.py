@@ -6,13 +6,14 @@ import logging
 import math
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 from anyio import to_thread
 from anyio.lowlevel import RunVar
 
 from becket._backend import Backend, current_backend
+from becket.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,14 @@ class WorkerThreads:
 
     anyio's own limiter, on asyncio, gives the place of an abandoned thread away at once: a tool that hangs would leave
     behind a thread for each call. Here an abandoned thread keeps its place until it ends.
+
+    Raises:
+        ConfigError: `total` leaves no place at all.
     """
 
     def __init__(self, total: int = 40) -> None:
+        if total < 1:
+            raise ConfigError(f"threads is {total}; sync tools run in threads, so it must be 1 or above")
         self._lock = threading.Lock()
         self._free = total
         self._waiting: deque[tuple[Backend, anyio.Event]] = deque()
@@ -84,7 +90,7 @@ class WorkerThreads:
             raise
 
     def _release(self) -> None:
-        """Hand the place to the one that has waited longest. Called in the worker thread."""
+        """Hand the place to the one that has waited longest. Called in any thread."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -95,20 +101,20 @@ class WorkerThreads:
                 return
 
 
-class _Call:
+class _Call(Generic[T]):
     """One function on its way through a thread; gives its place back exactly once, however it ends."""
 
-    def __init__(self, function: Callable[[], object], release: Callable[[], None]) -> None:
+    def __init__(self, function: Callable[[], T], release: Callable[[], None]) -> None:
         self._function = function
         self._release = release
         self._lock = threading.Lock()
         self._state = "waiting"
         self._ended: Callable[[], None] | None = None
 
-    def run(self) -> object:
+    def run(self) -> T:
         with self._lock:
             if self._state == "dropped":
-                return None
+                raise RuntimeError("the caller has gone; nobody reads this")
             self._state = "running"
         try:
             return self._function()

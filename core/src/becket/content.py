@@ -7,14 +7,17 @@ A block is a finished piece of a message; the fragments it streamed in as are de
 from __future__ import annotations
 
 import base64
-from dataclasses import field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import field, replace
+from operator import is_
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeAlias
 
-from becket._values import JsonValue, adapter, clean_text, value
+from becket._values import ByType, JsonValue, Value, adapter, clean_text, to_json_value, value
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 __all__ = [
     "AgentResult",
@@ -58,18 +61,8 @@ StopReason: TypeAlias = Literal[
 ]
 
 
-class _Shown:
-    """A repr of the fields that differ from their default, in the order a reader wants them."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.init)  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
 @value
-class Text(_Shown):
+class Text(Value):
     """Plain text."""
 
     type: Literal["text"] = field(default="text", init=False)
@@ -77,12 +70,14 @@ class Text(_Shown):
 
 
 @value
-class Reasoning(_Shown):
+class Reasoning(Value):
     """What a model thought before it answered.
 
     Attributes:
         text: The reasoning as far as the service shows it.
-        signature: The service's seal on the text; goes back to the same service unchanged.
+        signature: The service's seal on the text; goes back to the same service unchanged. None where the service sets
+            none, and in an interrupted message where the text was cut off before it came; a provider whose service
+            wants the seal leaves such a block out of its request.
         redacted: Reasoning that the service shows only encrypted.
     """
 
@@ -93,7 +88,7 @@ class Reasoning(_Shown):
 
 
 @value
-class Image(_Shown):
+class Image(Value):
     """An image, by its bytes or by reference.
 
     Attributes:
@@ -104,7 +99,7 @@ class Image(_Shown):
 
     type: Literal["image"] = field(default="image", init=False)
     media_type: str
-    data: str = ""
+    data: str = field(default="", repr=False)
     url: str | None = None
 
     @classmethod
@@ -114,12 +109,12 @@ class Image(_Shown):
 
 
 @value
-class Document(_Shown):
+class Document(Value):
     """A document, such as a PDF, by its bytes or by reference. The attributes are those of `Image`, and a name."""
 
     type: Literal["document"] = field(default="document", init=False)
     media_type: str
-    data: str = ""
+    data: str = field(default="", repr=False)
     url: str | None = None
     name: str = ""
 
@@ -130,15 +125,15 @@ class Document(_Shown):
 
 
 @value
-class Json(_Shown):
+class Json(Value):
     """A JSON value in a tool's result."""
 
     type: Literal["json"] = field(default="json", init=False)
-    value: JsonValue
+    value: JsonValue = None
 
 
 @value
-class MalformedArguments(_Shown):
+class MalformedArguments(Value):
     """What a model wrote where a tool call's arguments should stand.
 
     Attributes:
@@ -151,7 +146,7 @@ class MalformedArguments(_Shown):
 
 
 @value
-class ToolCall(_Shown):
+class ToolCall(Value):
     """A model's request to call a tool.
 
     Attributes:
@@ -172,7 +167,7 @@ ResultBlock: TypeAlias = Text | Json | Image | Document
 
 
 @value
-class ToolResult(_Shown):
+class ToolResult(Value):
     """The answer to one tool call.
 
     Attributes:
@@ -184,7 +179,7 @@ class ToolResult(_Shown):
     type: Literal["tool_result"] = field(default="tool_result", init=False)
     call_id: str
     status: ToolStatus
-    content: tuple[ResultBlock, ...] = ()
+    content: tuple[Annotated[ResultBlock, ByType()], ...] = ()
 
     @property
     def text(self) -> str:
@@ -204,7 +199,7 @@ ContentBlock: TypeAlias = Text | Reasoning | ToolCall | ToolResult | Image | Doc
 
 
 @value
-class Message(_Shown):
+class Message(Value):
     """One message of a history.
 
     Attributes:
@@ -214,7 +209,7 @@ class Message(_Shown):
     """
 
     role: Role
-    content: tuple[ContentBlock, ...]
+    content: tuple[Annotated[ContentBlock, ByType()], ...]
     interrupted: bool = False
 
     @property
@@ -229,7 +224,7 @@ class Message(_Shown):
 
 
 @value
-class Usage(_Shown):
+class Usage(Value):
     """Tokens, as the model service counts them; zero where it does not say.
 
     Attributes:
@@ -259,14 +254,14 @@ class Usage(_Shown):
 
 
 @value
-class AgentResult(_Shown):
+class AgentResult(Value):
     """How a run ended.
 
     Attributes:
         stop_reason: Why; see EVENTS in the reference for the list.
         message: The last message of the assistant, or None where the run ended before there was one.
         usage: Tokens of all model calls together.
-        cycles: Model calls that were answered or begun.
+        cycles: Cycles begun.
         output: The structured output, as JSON, where one was asked for.
     """
 
@@ -288,53 +283,99 @@ class AgentResult(_Shown):
 Prompt: TypeAlias = "str | Message | Sequence[ContentBlock] | Sequence[Message]"
 
 
+_EMPTY: Final = "the prompt is empty; give a text, content blocks or messages"
+_FORMS: Final = "a prompt is a text, or a list of Text, Image and Document blocks, or a list of Message"
+
+
 def to_messages(prompt: Prompt) -> tuple[Message, ...]:
     """The messages that a prompt stands for: a text, the blocks of one user message, or a whole conversation.
 
     Raises:
-        ConfigError: The prompt is empty, mixes blocks with messages, or holds a tool call without its result.
+        ConfigError: The prompt is empty or blank, is none, mixes blocks with messages, or is a conversation in which a
+            tool call and its result do not stand in neighbouring messages.
     """
     if isinstance(prompt, str):
-        if not prompt.strip():
-            raise ConfigError("the prompt is empty; give a text, content blocks or messages")
-        return (Message("user", (Text(clean_text(prompt)),)),)
-    if isinstance(prompt, Message):
+        prompt = (Text(prompt),)
+    elif isinstance(prompt, Message):
         prompt = (prompt,)
-    items = tuple(prompt)
-    if not items:
-        raise ConfigError("the prompt is empty; give a text, content blocks or messages")
-    messages = tuple(_cleaned(item) for item in items if isinstance(item, Message))
-    if len(messages) == len(items):
+    elif not isinstance(prompt, Sequence):
+        raise ConfigError(f"{_FORMS}; this one is {prompt!r}")
+    if not prompt:
+        raise ConfigError(_EMPTY)
+    if isinstance(prompt[0], Message):
+        messages = tuple(_checked(item) for item in prompt)
         _check_pairs(messages)
         return messages
-    strange = [item for item in items if not isinstance(item, Text | Image | Document)]
-    if strange:
-        raise ConfigError(
-            f"a prompt is a text, or a list of Text, Image and Document blocks, or a list of Message; "
-            f"this one holds {strange[0]!r}"
-        )
-    return (_cleaned(Message("user", items)),)  # type: ignore[arg-type]
+    for item in prompt:
+        if not isinstance(item, Text | Image | Document):
+            raise ConfigError(f"{_FORMS}; this one holds {item!r}")
+    return (_checked(Message("user", tuple(prompt))),)  # type: ignore[arg-type]  # they were just looked at
 
 
-def _cleaned(message: Message) -> Message:
-    """`message` without lone surrogates in its text."""
-    if all(clean_text(block.text) is block.text for block in message.content if isinstance(block, Text)):
-        return message
-    content = tuple(Text(clean_text(block.text)) if isinstance(block, Text) else block for block in message.content)
-    return Message(message.role, content, message.interrupted)
+def _checked(message: object) -> Message:
+    """`message` with its content as a tuple, its text cleaned and its JSON made JSON; the same object where it is so.
+
+    Raises:
+        ConfigError: It is none that a model service would take.
+    """
+    if not isinstance(message, Message):
+        raise ConfigError(f"{_FORMS}; this one holds {message!r} among messages")
+    content = _checked_blocks(message.content, ContentBlock)
+    blank = all(isinstance(block, Text) and not block.text.strip() for block in content)
+    if blank and (message.role == "user" or not content):  # an assistant's blank text is what a model wrote
+        raise ConfigError(_EMPTY if message.role == "user" else f"{message!r} has no content; leave it out")
+    return message if content is message.content else replace(message, content=content)
+
+
+def _checked_blocks(given: object, kinds: Any) -> tuple[Any, ...]:
+    if not isinstance(given, list | tuple) or not all(isinstance(block, kinds) for block in given):
+        raise ConfigError(f"content is a list of blocks, such as Text('...'), and this is {given!r}")
+    blocks = tuple(_checked_block(block) for block in given)
+    return given if isinstance(given, tuple) and all(map(is_, given, blocks)) else blocks
+
+
+def _checked_block(block: Any) -> Any:
+    changes: dict[str, Any] = {}
+    for name in type(block).__match_args__:
+        given = getattr(block, name)
+        checked = _checked_field(block, name, given)
+        if checked is not given:
+            changes[name] = checked
+    return replace(block, **changes) if changes else block
+
+
+def _checked_field(block: object, name: str, given: Any) -> Any:
+    if name == "content":
+        return _checked_blocks(given, ResultBlock)
+    if isinstance(given, str):
+        return clean_text(given)
+    if isinstance(given, MalformedArguments):
+        return _checked_block(given)
+    if name not in ("arguments", "value"):
+        return given
+    try:
+        as_json = to_json_value(given)
+    except ValueError as error:
+        raise ConfigError(f"{block!r} in the prompt is no JSON: {error}") from error
+    return given if given == as_json else as_json
 
 
 def _check_pairs(messages: Iterable[Message]) -> None:
-    """Refuse a history in which a tool call and its result do not stand in neighbouring messages."""
-    asked: set[str] = set()
+    """Refuse a history in which a tool call and its one result do not stand in neighbouring messages."""
+    asked: Counter[str] = Counter()
     for message in messages:
-        answered = {block.call_id for block in message.content if isinstance(block, ToolResult)}
+        answered = Counter(block.call_id for block in message.content if isinstance(block, ToolResult))
         if answered != asked:
-            odd = sorted(answered ^ asked)[0]
-            what = "has no result in the next message" if odd in asked else "is answered but was not called just before"
-            raise ConfigError(f"the tool call {odd!r} of this history {what}; model services refuse such a history")
-        asked = {call.id for call in message.tool_calls}
+            odd = min((answered - asked) + (asked - answered))
+            _refuse(
+                odd, "has no result in the next message" if asked[odd] else "is answered but was not called just before"
+            )
+        asked = Counter(call.id for call in message.tool_calls)
+        if twice := [call_id for call_id, times in asked.items() if times > 1]:
+            _refuse(twice[0], "stands twice in one message")
     if asked:
-        raise ConfigError(
-            f"the tool call {sorted(asked)[0]!r} of this history has no result; model services refuse such a history"
-        )
+        _refuse(min(asked), "has no result")
+
+
+def _refuse(call_id: str, why: str) -> NoReturn:
+    raise ConfigError(f"the tool call {call_id!r} of this history {why}; model services refuse such a history")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
-import site
-import sysconfig
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from importlib_metadata import Distribution, EntryPoint
+    from importlib_metadata import EntryPoint
+    from importlib_metadata._meta import IDistribution  # what its public functions give has no public name
 
 __all__ = ["GROUP", "Candidate", "canonical", "discover", "unmet_requirement"]
 
@@ -28,7 +27,7 @@ class Candidate:
         name: The entry point's name.
         value: What it points at, as `module` or `module:object`.
         distribution: The distribution's name.
-        version: Its version.
+        version: Its version, `?` where its metadata has none.
         refusal: Why it must not be loaded, or empty.
     """
 
@@ -37,11 +36,34 @@ class Candidate:
     distribution: str
     version: str
     refusal: str
-    _entry_point: EntryPoint
+    _entry_point: EntryPoint | None
 
     def load(self) -> Any:
         """Import what it points at."""
-        return self._entry_point.load()
+        return self._entry_point.load() if self._entry_point else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A distribution that declares plugins.
+
+    Attributes:
+        folder: The folder it lies in.
+        sound: Whether it may take the place of another distribution of its name.
+    """
+
+    name: str
+    version: str
+    folder: str
+    sound: bool
+    refusal: str
+    entry_points: tuple[EntryPoint, ...]
+
+    def candidates(self) -> Iterator[Candidate]:
+        if not self.entry_points:  # they cannot be read: the distribution stands for them, so that it is not lost
+            yield Candidate(self.name, "", self.name, self.version, self.refusal, None)
+        for entry in self.entry_points:
+            yield Candidate(entry.name, entry.value, self.name, self.version, self.refusal, entry)
 
 
 def canonical(name: str) -> str:
@@ -52,8 +74,9 @@ def canonical(name: str) -> str:
 def discover(version: str, *, path: list[str] | None = None) -> list[Candidate]:
     """The plugins that are installed, by name; nothing is imported.
 
-    A distribution that is found twice counts once, the first on the path; so does an entry point that is declared
-    twice, as editable installs do.
+    A distribution that is found twice counts once: the first on the path, and of two in one folder the newer, since
+    the other was left behind by an upgrade. One that is not trusted, or whose metadata is lost, counts only where
+    there is no other. An entry point that is declared twice, as editable installs do, counts once.
 
     Args:
         version: The version of becket that their requirements are read against.
@@ -61,95 +84,153 @@ def discover(version: str, *, path: list[str] | None = None) -> list[Candidate]:
     """
     from importlib_metadata import distributions
 
-    found: dict[tuple[str, str], Candidate] = {}
-    seen: set[str] = set()
-    for distribution in distributions() if path is None else distributions(path=path):
-        name = _name_of(distribution)
-        if name is None or canonical(name) in seen:
-            continue
-        seen.add(canonical(name))
-        for entry_point in distribution.entry_points.select(group=GROUP):
-            refusal = _distrust(distribution) or unmet_requirement(distribution.requires or (), version)
-            candidate = Candidate(
-                entry_point.name, entry_point.value, name, distribution.version or "?", refusal, entry_point
-            )
-            found.setdefault((entry_point.name, entry_point.value), candidate)
-    return sorted(found.values(), key=lambda candidate: (canonical(candidate.name), candidate.distribution))
+    every = distributions() if path is None else distributions(path=path)
+    found = [known for one in every if (known := _known(one, version))]
+    distributed: set[str] = set()
+    kept: dict[tuple[str, str], Candidate] = {}
+    for known in _by_precedence(found):
+        if canonical(known.name) not in distributed:
+            distributed.add(canonical(known.name))
+            for candidate in known.candidates():
+                kept.setdefault((candidate.name, candidate.value), candidate)
+    return sorted(kept.values(), key=lambda one: (canonical(one.name), canonical(one.distribution), one.value))
 
 
-def _name_of(distribution: Distribution) -> str | None:
-    """The name, or None where the metadata is missing: a half-removed distribution must not stop the others."""
-    try:
-        return distribution.metadata["Name"]
-    except (KeyError, OSError, UnicodeError, TypeError):
+def _by_precedence(found: list[_Found]) -> list[_Found]:
+    folders = list(dict.fromkeys(known.folder for known in found))
+    newest_first = sorted(found, key=lambda known: _release(known.version), reverse=True)
+    return sorted(newest_first, key=lambda known: (not known.sound, folders.index(known.folder)))
+
+
+def _known(distribution: IDistribution, version: str) -> _Found | None:
+    """What matters of a distribution; None where it declares no plugin.
+
+    The entry points are looked at first, as text: to parse the metadata of every distribution there is takes ten times
+    as long.
+    """
+    entry_points, unreadable = _entry_points(distribution)
+    if not entry_points and not unreadable:
         return None
+    name, own_version, requires = _metadata(distribution)
+    folder = os.path.realpath(str(distribution.locate_file("")))
+    lost = "" if name else "its metadata is lost, and with it what it requires; reinstall or uninstall it"
+    broken = _distrust(folder) or lost or unreadable
+    stem_name, stem_version = _stem(distribution)
+    return _Found(
+        name or stem_name,
+        own_version or stem_version,
+        folder,
+        sound=not broken,
+        refusal=broken or unmet_requirement(requires, version),
+        entry_points=entry_points,
+    )
 
 
-def _distrust(distribution: Distribution) -> str:
+def _entry_points(distribution: IDistribution) -> tuple[tuple[EntryPoint, ...], str]:
+    """The entry points of our group; or none, and why they cannot be read."""
+    try:
+        text = distribution.read_text("entry_points.txt") or ""
+        if f"[{GROUP}]" not in text:
+            return (), ""
+        return tuple(distribution.entry_points.select(group=GROUP)), ""
+    except UnicodeDecodeError as error:
+        ours = f"[{GROUP}]".encode() in error.object
+        return (), f"its entry_points.txt is not UTF-8 ({error}); reinstall or uninstall it" if ours else ""
+    except (OSError, TypeError, ValueError) as error:  # importlib-metadata takes a line without `=` apart and fails
+        return (), f"its entry_points.txt cannot be read ({error}); reinstall or uninstall it"
+
+
+def _metadata(distribution: IDistribution) -> tuple[str, str, list[str]]:
+    """Name, version and requirements, empty where missing: a half-removed distribution must not stop the others."""
+    try:
+        metadata = distribution.metadata
+        return metadata.get("Name") or "", metadata.get("Version") or "", distribution.requires or []
+    except (
+        OSError,
+        TypeError,
+        ValueError,
+    ):  # what the versions of importlib-metadata raise for a file that is not there
+        return "", "", []
+
+
+def _stem(distribution: IDistribution) -> tuple[str, str]:
+    """Name and version as the folder of the metadata has them: `becket_x-1.0.dist-info`."""
+    path = getattr(distribution, "_path", None)  # no public attribute says where a distribution's metadata lies
+    stem = os.path.splitext(os.path.basename(str(path)))[0]  # noqa: PTH119, PTH122  it may lie in a zip file
+    name, _, version = stem.partition("-")
+    return name.replace("_", "-"), version or "?"
+
+
+def _distrust(folder: str) -> str:
     """Why a distribution is not trusted: it lies in the working directory, where an agent may have written it."""
-    root = _resolved(str(distribution.locate_file("")))
-    if root == _resolved(os.curdir) and root not in _installed():
-        return (
-            f"it lies in the working directory {root}, where anything may have been written; install it into the environment"
-        )
-    return ""
+    try:
+        here = os.path.realpath(os.getcwd())  # noqa: PTH109  the text is compared
+    except FileNotFoundError:  # the working directory was removed: nothing lies in it
+        return ""
+    if folder != here or folder in _installed():
+        return ""
+    return f"it lies in the working directory {here}, where anyone may have written it; install it properly"
 
 
-def _installed() -> Iterator[str]:
+def _installed() -> set[str]:
     """The folders that installers write to."""
+    import site
+    import sysconfig
+
     paths = sysconfig.get_paths()
-    for folder in (paths["purelib"], paths["platlib"], site.getusersitepackages(), *site.getsitepackages()):
-        yield _resolved(folder)
+    folders = (paths["purelib"], paths["platlib"], site.getusersitepackages(), *site.getsitepackages())
+    return {os.path.realpath(folder) for folder in folders}
 
 
-def _resolved(folder: str) -> str:
-    return str(Path(folder or os.curdir).resolve())
+_REQUIREMENT = re.compile(r"\s*becket(?![\w.-])\s*(?:\[[^\]]*\])?\s*\(?([^;()]*)\)?\s*", re.IGNORECASE)
+_CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?\s*")
 
 
-_REQUIREMENT = re.compile(r"^\s*becket\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?\s*(?:;|$)", re.IGNORECASE)
-_CLAUSE = re.compile(r"^\s*(~=|==|!=|<=|>=|<|>)\s*([0-9][0-9.]*)(\.\*)?\s*$")
+_COMPARISONS: Final = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 
 
 def unmet_requirement(requirements: Iterable[str], version: str) -> str:
     """The requirement on becket that `version` does not meet, in words; empty where it meets them all.
 
     Knows the comparisons of plain release numbers (PEP 440), which is what ranges are made of. Whatever else a
-    requirement says was the installer's to check.
+    requirement says, a condition (`; extra == "test"`) among it, was the installer's to check.
     """
+    release = _release(version)
     for requirement in requirements:
-        match = _REQUIREMENT.match(requirement)
+        match = _REQUIREMENT.fullmatch(requirement)
         for clause in match[1].split(",") if match else ():
-            parts = _CLAUSE.match(clause)
-            if parts and not _meets(_release(version), parts[1], parts[2], wildcard=bool(parts[3])):
+            parts = _CLAUSE.fullmatch(clause)
+            if parts and not _meets(release, parts[1], _numbers(parts[2]), wildcard=bool(parts[3])):
                 return f"it asks for becket {clause.strip()}, and this is becket {version}; upgrade one of the two"
     return ""
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
 def _release(version: str) -> tuple[int, ...]:
+    """The release numbers that a version begins with; what follows them is not looked at."""
     match = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
-    numbers = [int(part) for part in match[0].split(".")] if match else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    return _numbers(match[0]) if match else ()
 
 
-def _meets(version: tuple[int, ...], operator: str, wanted: str, *, wildcard: bool) -> bool:
-    release = _release(wanted)
-    length = len(wanted.split("."))
-    padded = (*version, *(0,) * length)
-    stated = tuple(int(part) for part in wanted.split(".") if part)
-    match operator:
-        case "==":
-            return padded[:length] == stated if wildcard else version == release
-        case "!=":
-            return padded[:length] != stated if wildcard else version != release
-        case ">=":
-            return version >= release
-        case "<=":
-            return version <= release
-        case ">":
-            return version > release
-        case "<":
-            return version < release
-        case _:  # ~=: at least this, and the same up to the last number but one
-            return version >= release and padded[: length - 1] == stated[:-1]
+def _meets(version: tuple[int, ...], comparison: str, wanted: tuple[int, ...], *, wildcard: bool) -> bool:
+    length, shown = max(len(version), len(wanted)), len(wanted)
+    have, want = _padded(version, length), _padded(wanted, length)
+    if comparison == "~=":  # at least this, and the same up to the last number but one
+        return have >= want and have[: shown - 1] == wanted[:-1]
+    if wildcard:
+        return (have[:shown] == wanted) == (comparison == "==")
+    return _COMPARISONS[comparison](have, want)
+
+
+def _padded(numbers: tuple[int, ...], length: int) -> tuple[int, ...]:
+    return numbers + (0,) * (length - len(numbers))

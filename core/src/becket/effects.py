@@ -7,12 +7,14 @@ its process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from becket.content import Message, StopReason, ToolCall, ToolResult
-from becket.events import Event, ModelFinished
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from becket.content import Message, StopReason, ToolCall, ToolResult
+    from becket.events import Event, ModelFinished
 
 __all__ = ["CallKey", "Effects", "ModelAnswer", "PlannedCall"]
 
@@ -79,7 +81,7 @@ class Effects(Protocol):
     def emit(self, event: Event) -> bool:
         """Fold `event` into the state, stamp it, log it, show it to the sinks, and hand it to the reader.
 
-        Never waits, so that a cancellation cannot tear an event. False means that the reader is behind: wait for `room`.
+        Never waits, so that a cancellation cannot tear an event. False means that the reader is behind: await `room`.
 
         Raises:
             ProtocolError: The event has no place in the run now; nothing has happened then.
@@ -92,12 +94,4 @@ class Effects(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        ...
-
-    def uuid(self) -> str:
-        """A new id: 32 hexadecimal digits."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
         ...

@@ -14,6 +14,9 @@ A message says what happened, who it concerns, and what to do next.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 __all__ = ["BecketError", "ConfigError", "PluginError", "ProtocolError", "ProviderError", "ToolError"]
 
 
@@ -30,17 +33,19 @@ class PluginError(BecketError):
 
     Attributes:
         plugin: The plugin's name.
-        distribution: The installed distribution it came from, with its version, or None for a plugin passed as an object.
+        distribution: The installed distribution it came from, with its version; None for a plugin passed as an object.
         hook: The hook that failed, or None.
     """
 
-    def __init__(
-        self, message: str, *, plugin: str, distribution: str | None = None, hook: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, plugin: str, distribution: str | None = None, hook: str | None = None) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.distribution = distribution
         self.hook = hook
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is unpickled from its positional arguments, and `plugin` is none.
+        return functools.partial(type(self), plugin=self.plugin), self.args, self.__dict__
 
 
 class ProtocolError(BecketError):

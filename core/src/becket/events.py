@@ -9,11 +9,12 @@ mapping is computed when it is asked for.
 from __future__ import annotations
 
 from dataclasses import field, fields
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
-from becket._values import JsonValue, adapter, value
+from becket._values import ByType, JsonValue, Value, adapter, clean_text, value
 from becket.content import (
     AgentResult,
+    ContentBlock,
     Document,
     Image,
     Json,
@@ -25,12 +26,10 @@ from becket.content import (
     ToolResult,
     Usage,
 )
-from becket.errors import ProtocolError
+from becket.errors import PluginError, ProtocolError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, KeysView
-
-    from pydantic import TypeAdapter
 
 __all__ = [
     "CycleFinished",
@@ -65,10 +64,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
-_STAMP = ("run_id", "seq", "time", "cycle", "attempt", "parent_run_id", "parent_call_id")
 
-
-class _Mapping:
+class _Mapping(Value):
     """The mapping face. Not a `collections.abc.Mapping`: pydantic would take the event for a dict and miss its tag."""
 
     __slots__ = ()
@@ -99,22 +96,18 @@ class _Mapping:
 class EventBase(_Mapping):
     """What every event carries; stamped by the run, not by who builds the event."""
 
-    run_id: str = field(default="", kw_only=True)
+    run_id: str = field(default="", repr=False, kw_only=True)
     seq: int = field(default=0, kw_only=True)
-    time: float = field(default=0.0, kw_only=True)
+    time: float = field(default=0.0, repr=False, kw_only=True)
     cycle: int = field(default=0, kw_only=True)
-    attempt: int = field(default=0, kw_only=True)
-    parent_run_id: str | None = field(default=None, kw_only=True)
-    parent_call_id: str | None = field(default=None, kw_only=True)
+    attempt: int = field(default=0, repr=False, kw_only=True)
+    parent_run_id: str | None = field(default=None, repr=False, kw_only=True)
+    parent_call_id: str | None = field(default=None, repr=False, kw_only=True)
 
     def to_json(self) -> bytes:
         """The event as one line of JSON in UTF-8, without the fields that are None."""
-        return adapter(type(self)).serializer.to_json(self, exclude_none=True)
-
-    def __repr__(self) -> str:
-        own = [f.name for f in fields(self) if f.init and f.name not in _STAMP]
-        own += [name for name in ("cycle", "seq") if getattr(self, name)]
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in own)})"
+        kind: Any = type(self)
+        return adapter(kind).serializer.to_json(self, exclude_none=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only fields travel: what a delta shares with its call is not the event's own.
@@ -197,14 +190,15 @@ class ReasoningDelta(EventBase):
     redacted: str | None = None
 
     def _view(self) -> dict[str, Any]:
-        view: dict[str, Any] = {"reasoning": True}
+        view: dict[str, Any] = {}
+        delta: dict[str, Any] = {}
         if self.signature is not None:
-            view |= {"reasoning_signature": self.signature, "delta": {"reasoningContent": {"signature": self.signature}}}
+            view["reasoning_signature"] = delta["signature"] = self.signature
         if self.redacted is not None:
-            view |= {"reasoningRedactedContent": self.redacted, "delta": {"reasoningContent": {"redactedContent": self.redacted}}}
-        if self.text:
-            view |= {"reasoningText": self.text, "delta": {"reasoningContent": {"text": self.text}}}
-        return view
+            view["reasoningRedactedContent"] = delta["redactedContent"] = self.redacted
+        if self.text or not delta:
+            view["reasoningText"] = delta["text"] = self.text
+        return {"reasoning": True, **view, "delta": {"reasoningContent": delta}}
 
 
 class _Sharing(EventBase):
@@ -294,7 +288,7 @@ class ToolProgress(_Sharing):
 
     type: Literal["tool_progress"] = field(default="tool_progress", init=False)
     call_id: str
-    data: JsonValue
+    data: JsonValue = None
 
     def share(self, call: ToolCall) -> None:
         """Remember the call, for the mapping face."""
@@ -390,7 +384,7 @@ class OutputPartial(EventBase):
     """Structured output as far as it has come and been validated; not the final one."""
 
     type: Literal["output_partial"] = field(default="output_partial", init=False)
-    value: JsonValue
+    value: JsonValue = None
 
     def _view(self) -> dict[str, Any]:
         return {"structured_output_partial": self.value}
@@ -447,7 +441,7 @@ class RunFinished(EventBase):
 
 
 @value
-class ErrorInfo:
+class ErrorInfo(Value):
     """An error as data.
 
     Attributes:
@@ -464,21 +458,24 @@ class ErrorInfo:
     provider: str | None = None
     retryable: bool = False
 
-    def __repr__(self) -> str:
-        return f"ErrorInfo(kind={self.kind!r}, message={self.message!r})"
-
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """What of `error` may leave the process: no traceback, no live object."""
-        from becket._values import clean_text
-
         return cls(
             type(error).__name__,
-            clean_text(str(error)) or type(error).__name__,
-            plugin=getattr(error, "plugin", None),
-            provider=getattr(error, "provider", None) or None,
-            retryable=bool(getattr(error, "retryable", False)),
+            _message(error),
+            plugin=error.plugin if isinstance(error, PluginError) else None,
+            provider=error.provider or None if isinstance(error, ProviderError) else None,
+            retryable=error.retryable if isinstance(error, ProviderError) else False,
         )
+
+
+def _message(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return clean_text(str(error)) or name
+    except Exception:  # noqa: BLE001  the error's own `__str__` is broken, and the run must have its terminal event
+        return name
 
 
 @value
@@ -494,14 +491,26 @@ class RunFailed(EventBase):
 
 @value
 class UnknownEvent(EventBase):
-    """An event of a type that this version does not know, as it was read."""
+    """An event of a type that this version does not know. Its JSON is that which it was read from.
+
+    Attributes:
+        name: Its type.
+        data: The whole JSON object, as it was read.
+    """
 
     type: Literal["unknown"] = field(default="unknown", init=False)
     name: str
     data: dict[str, JsonValue] = field(default_factory=dict)
 
+    def to_json(self) -> bytes:
+        """The JSON object that the event was read from, with what has been stamped on it since."""
+        from pydantic_core import to_json
 
-Event: TypeAlias = (
+        stamp = {f.name: given for f in fields(EventBase) if (given := getattr(self, f.name)) != f.default}
+        return to_json({**self.data, "type": self.name, **stamp})
+
+
+KnownEvent: TypeAlias = (
     RunStarted
     | CycleStarted
     | ModelStarted
@@ -522,23 +531,17 @@ Event: TypeAlias = (
     | CycleFinished
     | RunFinished
     | RunFailed
-    | UnknownEvent
 )
+
+Event: TypeAlias = KnownEvent | UnknownEvent
 
 ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelFinished | PluginEvent
 """What a provider may yield."""
 
 
-class _Known:
-    """The types of `Event` by their tag."""
+_STAMP: Final = tuple(f.name for f in fields(EventBase))
 
-    by_type: ClassVar[dict[str, type[EventBase]]] = {cls.__dataclass_fields__["type"].default: cls for cls in get_args(Event)}
-
-
-def _union() -> TypeAdapter[Event]:
-    from pydantic import Field
-
-    return adapter(Annotated[Event, Field(discriminator="type")])
+_KNOWN: Final = {cls.__dataclass_fields__["type"].default: cls for cls in get_args(KnownEvent)}
 
 
 def warm_up() -> None:
@@ -546,9 +549,9 @@ def warm_up() -> None:
 
     Takes some 100 ms once; a host calls it where it starts up.
     """
-    for cls in get_args(Event):
-        adapter(cls)
-    _union()
+    kinds: tuple[Any, ...] = get_args(Event)
+    for kind in kinds:
+        adapter(kind)
 
 
 def event_from_json(line: str | bytes) -> Event:
@@ -557,34 +560,38 @@ def event_from_json(line: str | bytes) -> Event:
     Raises:
         ProtocolError: `line` is no JSON object with a `type`, or a field of a known type does not fit.
     """
-    from pydantic import ValidationError
     from pydantic_core import from_json
 
     try:
-        raw = from_json(line)
-        name = raw["type"]
-        cls = _Known.by_type.get(name)
-        if cls is not None:
-            return adapter(cls).validate_python(raw)  # type: ignore[no-any-return]
-        if not isinstance(name, str):
-            raise TypeError(f"its type is {name!r}")
-        stamp = {key: raw[key] for key in _STAMP if key in raw}
-        own = {key: item for key, item in raw.items() if key not in _STAMP and key != "type"}
-        return adapter(UnknownEvent).validate_python({"name": name, "data": own, **stamp})  # type: ignore[no-any-return]
-    except (ValidationError, ValueError, TypeError, KeyError) as error:
-        raise ProtocolError(f"this is not an event: {bytes(line[:120], 'utf-8') if isinstance(line, str) else line[:120]!r}: {error}") from error
+        return _read(from_json(line, allow_inf_nan=False))
+    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        raise ProtocolError(f"this is no event: {line[:120]!r}: {error}") from error
+
+
+def _read(raw: Any) -> Event:
+    name = raw.get("type") if isinstance(raw, dict) else None
+    if not isinstance(name, str):
+        raise TypeError("an event is a JSON object with a text as its `type`")
+    known: Any = _KNOWN.get(name, UnknownEvent)
+    if known is UnknownEvent:
+        raw = {"name": name, "data": raw} | {key: raw[key] for key in _STAMP if key in raw}
+    event: Event = adapter(known).validate_python(raw)
+    return event
 
 
 def event_json_schema() -> dict[str, Any]:
-    """The JSON schema of what `to_json` writes; `type` is required in each event."""
-    schema = _union().json_schema(mode="serialization")
+    """The JSON schema of what `to_json` writes, a new object each time; `type` is required in each event.
+
+    It knows the types of this version. An `UnknownEvent` is written as it was read, so it is not in there.
+    """
+    schema = adapter(Annotated[KnownEvent, ByType()]).json_schema(mode="serialization")
     for definition in schema["$defs"].values():
-        if "const" in definition.get("properties", {}).get("type", {}):
+        if "const" in definition["properties"].get("type", {}):
             definition["required"] = ["type", *definition.get("required", [])]
     return schema
 
 
-def _seed_block(block: Text | Reasoning | ToolCall | ToolResult | Image | Document | Json) -> dict[str, Any]:
+def _seed_block(block: ContentBlock | Json) -> dict[str, Any]:  # noqa: PLR0911  one for each kind of block
     """A block with the keys of the page becket started from (those of Bedrock's Converse API)."""
     match block:
         case Text():
@@ -602,7 +609,7 @@ def _seed_block(block: Text | Reasoning | ToolCall | ToolResult | Image | Docume
             return {"reasoningContent": {"reasoningText": text}}
         case Reasoning():
             return {"reasoningContent": {"redactedContent": block.redacted}}
-        case Image() | Document():
+        case _:
             source = {"url": block.url} if block.url else {"bytes": block.data}
             part = {"format": block.media_type.rpartition("/")[2], "source": source}
             if isinstance(block, Image):

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 from becket.events import (
+    DecisionMade,
+    DecisionRequested,
     Event,
     MessageAdded,
     OutputPartial,
@@ -52,18 +54,23 @@ def event_key(event: Event) -> EventKey | None:
             own = call.id
         case ToolFinished(result=result):
             own = result.call_id
+        case DecisionRequested(request_id=request_id) | DecisionMade(request_id=request_id):
+            own = request_id
         case MessageAdded(message=message):
             own = message.role
     return (event.run_id, event.type, event.cycle, event.attempt, own)
 
 
 class EventLog(Protocol):
-    """Where a run's events are recorded before a sink or a reader sees them. One log serves a root run and those nested in it."""
+    """Where a run's events are recorded before a sink or a reader sees them.
+
+    One log serves a root run and those nested in it.
+    """
 
     def append(self, event: Event, /) -> bool:
         """Record `event`, and give it the next `seq`, from 1 without a gap.
 
-        Not async: it never waits. False, and nothing recorded, where an event with the same `event_key` is there already.
+        Not async: it never waits. False, and nothing recorded, where an event with the same `event_key` is there.
         """
         ...
 

@@ -12,7 +12,9 @@ from becket.effects import PlannedCall
 from becket.events import CycleFinished, CycleStarted, MessageAdded, ToolFinished
 
 if TYPE_CHECKING:
-    from becket.content import StopReason
+    from collections.abc import Sequence
+
+    from becket.content import StopReason, ToolCall
     from becket.effects import Effects
     from becket.events import RunStarted
     from becket.options import Limits
@@ -56,19 +58,17 @@ async def _cycle(turn: Turn, effects: Effects, limits: Limits) -> StopReason | N
     if answer.message.content:
         effects.emit(MessageAdded(answer.message))
     if turn.need == "tools":
-        await _tools(turn, effects, limits)
-        if turn.open_calls:
+        allowed = turn.calls if limits.tool_calls is None else turn.calls[: max(0, limits.tool_calls - turn.tool_calls)]
+        await _tools(turn, effects, allowed)
+        if len(allowed) < len(turn.calls):
             return "limit_tool_calls"
         effects.emit(MessageAdded(turn.results_message()))
     effects.emit(CycleFinished("tool_use" if turn.calls else _final(turn.stop)))
     return None
 
 
-async def _tools(turn: Turn, effects: Effects, limits: Limits) -> None:
-    """Answer the tool calls of this cycle, as many as the limit allows."""
-    calls = turn.calls
-    if limits.tool_calls is not None:
-        calls = calls[: max(0, limits.tool_calls - turn.tool_calls)]
+async def _tools(turn: Turn, effects: Effects, calls: Sequence[ToolCall]) -> None:
+    """Answer these tool calls of this cycle."""
     planned = [
         await effects.decide(PlannedCall((turn.run_id, turn.cycle, index, call.id), call))
         for index, call in enumerate(calls)

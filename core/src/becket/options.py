@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from becket._values import JsonValue
 from becket.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from becket._values import JsonValue
 
 __all__ = ["Limits", "ModelOptions", "ToolChoice"]
 
-ToolChoice: TypeAlias = Literal["auto", "any", "none"] | str
+ToolChoice: TypeAlias = Literal["auto", "any", "none"] | str  # noqa: PYI051  an editor offers the three
 """`auto`: the model decides; `any`: it must call a tool; `none`: it must not; else the name of the tool to call."""
 
 
@@ -39,12 +43,12 @@ class ModelOptions:
     extra: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.temperature is not None and self.temperature < 0:
-            raise ConfigError(f"temperature is {self.temperature}; it must be 0 or above")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"max_tokens is {self.max_tokens}; it must be 1 or above")
+        _check("temperature", self.temperature, lambda given: 0 <= given < math.inf, "a number from 0")
+        _check("top_p", self.top_p, lambda given: 0 < given <= 1, "a number above 0 and at most 1")
+        _check("max_tokens", self.max_tokens, lambda given: given >= 1, "a number from 1")
+        stop: object = self.stop
+        if isinstance(stop, str):
+            raise ConfigError(f"stop is the text {stop!r}; it must be a tuple of texts: ({stop!r},)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +71,18 @@ class Limits:
     seconds: float | None = None
     silence_seconds: float | None = 300.0
     tool_seconds: float | None = 300.0
-    argument_chars: int = 1_000_000
+    argument_chars: int | None = 1_000_000
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            limit = getattr(self, item.name)
-            if limit is not None and limit <= 0:
-                raise ConfigError(f"the limit {item.name} is {limit}; it must be above 0, or None for no limit")
+            _check(
+                f"the limit {item.name}",
+                getattr(self, item.name),
+                lambda given: 0 < given < math.inf,
+                "a number above 0",
+            )
+
+
+def _check(name: str, given: object, fits: Callable[[float], bool], wanted: str) -> None:
+    if given is not None and not (isinstance(given, int | float) and fits(given)):
+        raise ConfigError(f"{name} is {given!r}; it must be {wanted}, or None to set none")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from becket._values import JsonValue
-from becket.content import Message
-from becket.events import ModelEvent
 from becket.options import ModelOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from becket._values import JsonValue
+    from becket.content import Message
+    from becket.events import ModelEvent
 
 __all__ = ["ModelInfo", "ModelKey", "ModelRequest", "Provider", "ToolSpec"]
 
@@ -52,7 +55,7 @@ class ModelRequest:
 
     Attributes:
         model: The model's name without the provider's.
-        messages: The history, oldest first. A view that grows with the run: read it, keep no part of it, change nothing.
+        messages: The history, oldest first. A view that grows with the run: read it, keep nothing, change nothing.
         system: The system prompt, empty for none.
         tools: The tools on offer.
         options: Sampling and tool choice.
@@ -105,5 +108,8 @@ class Provider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of what is kept for the running event loop. Called when a `Runtime` closes; the provider stays usable."""
+        """Let go of what is kept for the running event loop.
+
+        Called when a `Runtime` closes; the provider stays usable.
+        """
         ...

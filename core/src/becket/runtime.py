@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import anyio
-
-from becket._backend import current_backend
+from becket._homes import Homes, close_providers
+from becket._inprocess import GRACE
+from becket._loading import Choice, PluginSet
 from becket._portal import Portal
 from becket._threads import WorkerThreads
+from becket._version import VERSION
 from becket.discovery import Candidate, canonical, discover
 from becket.errors import ConfigError
 from becket.log import MemoryLog
-from becket.plugins import Plugin, PluginSet, Registry
+from becket.sinks import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from becket._backend import Backend
-    from becket.log import EventLog
-    from becket.providers import Provider
-    from becket.sinks import RunInfo, Sink
     from becket._driver import Driver
+    from becket.log import EventLog
+    from becket.plugins import Plugin, Registry
+    from becket.providers import Provider
+    from becket.sinks import RunInfo
     from becket.tools import AnyTool
 
-__all__ = ["Runtime", "default_runtime", "set_default_runtime"]
+__all__ = ["VERSION", "Runtime", "default_runtime", "set_default_runtime"]
 
-VERSION = "0.1.0"
+T = TypeVar("T")
 
 
 class Runtime:
@@ -39,26 +40,30 @@ class Runtime:
 
     A runtime may be used by any number of agents, event loops and threads; nothing in it is bound to a loop, but for
     the time of its `async with`, in which it is the home of the runs that are started on that loop: leaving it cancels
-    those that still go on, and waits until they have cleaned up.
+    those that still go on, waits until they have cleaned up, and has the providers close what they keep for the loop.
+    A tool that swallows its cancellation holds that up. On one loop it is open once at a time; on another as well, if
+    need be.
 
     Args:
-        plugins: Plugins as objects: modules, classes, or instances with `@hookimpl` methods. They come before
-            discovered ones of the same name, and need not be on the allow list.
+        plugins: Plugins as objects: modules, classes, or instances with `@hookimpl` methods. They need not be on the
+            allow list.
         discover: Whether to look for installed plugins.
         allow: Names of the only plugins to load, or None for all. A name is that of the plugin (its entry point), of
             its distribution, or of its module.
-        block: Names of plugins not to load; wins over `allow`.
-        require: Names of plugins that must be there and usable.
+        block: Names of plugins not to load, nor to import; wins over `allow`.
+        require: Names of plugins that must be there and usable: everything that has the name, but for what is blocked.
         order: Names of plugins in the order in which their hooks are called, before all others.
         strict: Whether a plugin that cannot be used is an error, instead of being left out.
         sinks: Sinks that observe every run, as objects or by name.
-        threads: Sync tools that may run at once.
+        threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; the default keeps the last 256 events in memory.
 
     Raises:
-        ConfigError: A required plugin is missing, blocked or unusable.
+        ConfigError: A required plugin is missing, blocked or unusable, a sink is not known, or an option is none.
         PluginError: With `strict`, a plugin cannot be used.
     """
+
+    __slots__ = ("__weakref__", "_homes", "_make_log", "_portal", "_set", "_sinks", "_threads")
 
     def __init__(
         self,
@@ -74,23 +79,30 @@ class Runtime:
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
     ) -> None:
-        candidates: list[Candidate] = _discover() if discover else []
-        self._set = PluginSet(plugins, candidates, allow=allow, block=block, order=order, strict=strict)
-        for name in require:
+        if threads < 1:
+            raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
+        choice = Choice(
+            allow=None if allow is None else frozenset(_names("allow", allow)),
+            block=frozenset(_names("block", block)),
+            order=tuple(_names("order", order)),
+            strict=strict,
+        )
+        required = _names("require", require)
+        self._set = PluginSet(plugins, _discover() if discover else (), choice)
+        for name in required:
             self._check_required(name)
-        self.threads = WorkerThreads(threads)
-        self.make_log = make_log or _memory_log
-        self._portal = Portal()
-        self._homes: list[_Home] = []
-        self._lock = threading.Lock()
-        self.sinks = tuple(self.sink(sink) if isinstance(sink, str) else sink for sink in sinks)
+        self._threads = WorkerThreads(threads)
+        self._make_log = make_log or _memory_log
+        self._portal = Portal(self)
+        self._homes = Homes()
+        self._sinks = tuple(self._as_sink(sink) for sink in _listed("sinks", sinks))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         """Every plugin that was passed or found, with what became of it."""
-        return tuple(self._set.plugins)
+        return self._set.plugins
 
     @property
     def tools(self) -> Registry[AnyTool]:
@@ -107,152 +119,195 @@ class Runtime:
         """The sinks that plugins make available."""
         return self._set.sinks
 
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """The sinks that observe every run."""
+        return self._sinks
+
+    @property
+    def threads(self) -> WorkerThreads:
+        """Where sync tools run."""
+        return self._threads
+
+    @property
+    def make_log(self) -> Callable[[RunInfo], EventLog]:
+        """Makes the event log of a run."""
+        return self._make_log
+
     def tool(self, name: str) -> AnyTool:
         """The tool with this name, or `plugin:name`.
 
         Raises:
             ConfigError: There is none, or there are two.
         """
-        return self._find(self.tools, "tool", name)
+        found = self.tools.find(name)
+        if found is None:
+            raise self._unknown(self.tools, name)
+        return found
 
     def sink(self, name: str) -> Sink:
-        """The sink with this name, configured by what follows a colon: `name` or `name:argument`.
+        """The sink with this name, or `plugin:name`, configured by what follows another colon: `name:argument`.
 
         Raises:
             ConfigError: There is none, there are two, or it does not take the argument.
         """
-        own, colon, argument = name.partition(":")
-        found = self._find(self.available_sinks, "sink", own)
-        return found.with_argument(argument) if colon else found
+        found, argument = self.available_sinks.split(name)
+        if found is None:
+            raise self._unknown(self.available_sinks, name.partition(":")[0], name)
+        return found if argument is None else found.with_argument(argument)
 
     def model(self, name: str | None = None) -> tuple[Provider, str]:
         """The provider of a model, and the model's name without the provider's.
 
         Args:
-            name: `provider:model`, or a provider that has a default model. None for the one that `BECKET_MODEL` names,
+            name: `provider:model`, or a provider that has a default model; with `plugin:` before it where two plugins
+                have a provider of that name. None for the one that the environment variable `BECKET_MODEL` names,
                 else that of the one installed provider that offers a default.
 
         Raises:
             ConfigError: There is no such provider, or no default; the text lists what is installed and what to set.
         """
-        name = name or os.environ.get("BECKET_MODEL")
-        if not name:
-            return self._default_model()
-        own, _, model = name.partition(":")
-        provider = self._find(self.providers, "provider", own)
-        model = model or provider.default_model or ""
-        if not model:
-            raise ConfigError(f"the provider {own!r} has no default model; name one as '{own}:<model>'{_known(provider)}")
-        return provider, model
+        if name:
+            return self._model(name)
+        if chosen := os.environ.get("BECKET_MODEL"):
+            try:
+                return self._model(chosen)
+            except ConfigError as error:
+                raise ConfigError(f"BECKET_MODEL is {chosen!r}: {error}") from None
+        return self._default_model()
 
     def commands(self, cli: Any) -> None:
-        """Let every plugin add its commands to a command line; see the hook `register_commands`."""
+        """Let every plugin add its commands to a command line; see the hook `register_commands`.
+
+        A plugin that fails at it is shown in `plugins` as quarantined from then on; what else it contributes stays.
+
+        Raises:
+            PluginError: The runtime is strict, and a plugin failed.
+        """
         self._set.commands(cli)
 
-    def _default_model(self) -> tuple[Provider, str]:
-        offering = [provider for name in self.providers if (provider := self.providers.find(name)) and provider.default_model]
-        if len(offering) == 1:
-            return offering[0], offering[0].default_model or ""
-        which = "no installed provider offers" if not offering else "several installed providers offer"
+    def _model(self, name: str) -> tuple[Provider, str]:
+        provider, model = self.providers.split(name)
+        if provider is None:
+            raise self._unknown(self.providers, name.partition(":")[0], name)
+        if model := model or provider.default_model:
+            return provider, model
         raise ConfigError(
-            f"{which} a default model; pass model='provider:model', or set BECKET_MODEL. {self._inventory('provider')}"
+            f"the provider {provider.name!r} has no default model; name one as '{provider.name}:<model>'"
+            f"{_models_of(provider)}"
         )
 
-    def _find(self, registry: Registry[Any], kind: str, name: str) -> Any:
-        found = registry.find(name)
-        if found is None:
-            raise ConfigError(f"there is no {kind} {name!r}{registry.suggestion(name)} {self._inventory(kind)}".strip())
-        return found
+    def _default_model(self) -> tuple[Provider, str]:
+        offering = [
+            (entry.item, model) for entry in self.providers.contributions() if (model := entry.item.default_model)
+        ]
+        if len(offering) == 1:
+            return offering[0]
+        which = "several installed providers offer" if offering else "no installed provider offers"
+        raise ConfigError(
+            f"{which} a default model; pass model='provider:model', or set BECKET_MODEL. "
+            f"{self._inventory(self.providers)}"
+        )
 
-    def _inventory(self, kind: str) -> str:
-        """What is installed of a kind, and which plugins could not be used: one of them may be the one that is missed."""
-        registry: Registry[Any] = {"tool": self.tools, "provider": self.providers, "sink": self.available_sinks}[kind]
-        text = f"Installed {kind}s: {', '.join(registry) or 'none'}."
-        for plugin in self.plugins:
-            if plugin.status != "loaded":
-                text += f" {plugin.title} is {plugin.status}: {plugin.reason}."
-        if not any(registry):
-            text += f" Install a plugin that has one (becket-<name>), and 'becket plugins' lists it."
-        return text
+    def _unknown(self, registry: Registry[Any], name: str, text: str | None = None) -> ConfigError:
+        """The error for a `name` that is not there, in a text that may say more."""
+        near = registry.suggestion(text or name)
+        return ConfigError(f"there is no {registry.kind} {name!r}{near} {self._inventory(registry)}")
+
+    def _inventory(self, registry: Registry[Any]) -> str:
+        """What is installed of a kind, and which plugins are not in use: one of them may be what is missed."""
+        text = [f"Installed {registry.kind}s: {', '.join(registry) or 'none'}."]
+        text += [f"{one.title} is {one.status}: {one.reason}." for one in self.plugins if one.status != "loaded"]
+        if not registry:
+            text.append("Install a plugin that has one (becket-<name>); 'becket plugins' lists what is there.")
+        return " ".join(text)
+
+    def _as_sink(self, sink: Sink | str) -> Sink:
+        if isinstance(sink, str):
+            return self.sink(sink)
+        if not isinstance(sink, Sink):
+            raise ConfigError(
+                f"{sink!r} is no sink; it takes an object with what becket.Sink has, or the name of an installed one"
+            )
+        return sink
 
     def _check_required(self, name: str) -> None:
-        named = [plugin for plugin in self.plugins if canonical(name) in plugin.aliases]
-        if any(plugin.status == "loaded" for plugin in named):
+        """Refuse to go on without a plugin, or with a part of it: a host relies on all that it required."""
+        named = [plugin for plugin in self.plugins if name in plugin.aliases]
+        broken = [plugin for plugin in named if plugin.status == "quarantined"]
+        if any(plugin.status == "loaded" for plugin in named) and not broken:
             return
-        why = f"{named[0].title} is {named[0].status}: {named[0].reason}" if named else "it is not installed"
-        raise ConfigError(f"the plugin {name!r} is required, and {why}; mend that, or take it off the list of required ones")
+        one = next(iter(broken or named), None)
+        why = f"{one.title} is {one.status}: {one.reason}" if one else "it is not installed"
+        raise ConfigError(
+            f"the plugin {name!r} is required, and {why}; mend that, or take it off the list of required ones"
+        ) from (one.error if one else None)
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def call(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Run a coroutine function to its end for a sync caller, in this runtime's own thread."""
+    def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run a coroutine function to its end for a sync caller, in this runtime's own thread.
+
+        Raises:
+            RuntimeError: The caller is async code in that thread; or the runtime was closed meanwhile.
+        """
         return self._portal.call(work)
 
     def home(self, driver: Driver) -> TaskGroup | None:
         """The task group that a run started here lives in; None where it lives in a task of its own."""
-        with self._lock:
-            for home in reversed(self._homes):
-                if home.backend.here():
-                    home.drivers.add(driver)
-                    return home.tasks
-        return None
+        return self._homes.tasks(driver)
 
     def leave(self, driver: Driver) -> None:
         """A run is over."""
-        for home in self._homes:
-            home.drivers.discard(driver)
+        self._homes.leave(driver)
 
     async def __aenter__(self) -> Self:
-        tasks = anyio.create_task_group()
-        await tasks.__aenter__()
-        with self._lock:
-            self._homes.append(_Home(current_backend(), tasks))
+        await self._homes.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        with self._lock:
-            home = next(home for home in reversed(self._homes) if home.backend.here())
-            self._homes.remove(home)
-        for driver in tuple(home.drivers):
-            driver.cancel("cancelled")
+    ) -> None:
         try:
-            return await home.tasks.__aexit__(kind, error, traceback)
+            await self._homes.close()
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._close_providers()
+            await close_providers((entry.item for entry in self.providers.contributions()), GRACE)
 
-    async def _close_providers(self) -> None:
-        for name in self.providers:
-            for entry in self.providers.providers_of(name):
-                await entry.item.aclose()
+    def close(self, *, grace: float = GRACE) -> None:
+        """Stop the thread of sync calls, if there is one, and cancel the calls in it. A later call starts another.
 
-    def close(self) -> None:
-        """Stop the thread of sync calls, if there is one. A runtime that is used again starts another."""
-        self._portal.close()
+        Args:
+            grace: Seconds to wait for what runs in it. What has not cleaned up by then is logged and left behind.
 
-
-class _Home:
-    """An event loop on which a runtime is open."""
-
-    __slots__ = ("backend", "drivers", "tasks")
-
-    def __init__(self, backend: Backend, tasks: TaskGroup) -> None:
-        self.backend = backend
-        self.tasks = tasks
-        self.drivers: set[Driver] = set()
+        Raises:
+            RuntimeError: The caller is async code in that thread.
+        """
+        self._portal.close(grace=grace)
 
 
 def _discover() -> list[Candidate]:
     return discover(VERSION)
 
 
+def _listed(option: str, given: Iterable[Any]) -> list[Any]:
+    if isinstance(given, str):
+        raise ConfigError(f"{option} is the text {given!r}; it takes a list, as in {option}=[{given!r}]")
+    return list(given)
+
+
+def _names(option: str, given: Iterable[str]) -> list[str]:
+    """The names in canonical form."""
+    for name in (names := _listed(option, given)):
+        if not isinstance(name, str):
+            raise ConfigError(f"{option} has {name!r} in it; it takes the names of plugins")
+    return [canonical(name) for name in names]
+
+
 def _memory_log(run: RunInfo) -> EventLog:  # noqa: ARG001  other logs are made for a run
     return MemoryLog()
 
 
-def _known(provider: Provider) -> str:
+def _models_of(provider: Provider) -> str:
     names = [model.name for model in provider.models()]
     return f"; it knows: {', '.join(names)}" if names else ""
 
@@ -272,7 +327,7 @@ def default_runtime() -> Runtime:
 
 def set_default_runtime(runtime: Runtime | None) -> Runtime | None:
     """Replace the default runtime, None to have it built anew on its next use; the one that it was, or None."""
-    global _default  # noqa: PLW0603  as above
+    global _default
     with _default_lock:
         previous, _default = _default, runtime
         return previous

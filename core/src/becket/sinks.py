@@ -7,11 +7,13 @@ with it. An observer is one of two kinds: `SinkRun` is given each event at once,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from becket.events import Event
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from becket.events import Event
 
 __all__ = ["BatchSinkRun", "Overflow", "RunInfo", "Sink", "SinkRun"]
 
@@ -41,7 +43,8 @@ class SinkRun(Protocol):
     """Observes one run, event by event.
 
     Both methods run on the event loop, in the middle of the run: they must be quick and must not block. An exception
-    is counted against the sink: after three in a row it is switched off and said once, as `plugin_failed` and in the log.
+    is counted against the sink: after three in a row it is switched off, which is said once, as `plugin_failed` and in
+    the log. A sink that was switched off is closed all the same.
     """
 
     def emit(self, event: Event, /) -> None:
@@ -70,7 +73,10 @@ class BatchSinkRun(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """The run is over and the queue was emptied; called once, shielded from cancellation, for a bounded time."""
+        """The run is over, and the queue was emptied as far as time allowed.
+
+        Called once, also after failures; shielded from cancellation, for a bounded time.
+        """
         ...
 
 

@@ -57,8 +57,8 @@ class AgentStream:
         """
         driver = self._driver
         buffer = driver.buffer
-        if buffer is not None and (items := buffer.items):
-            event = items.popleft()
+        if buffer.items:
+            event = buffer.items.popleft()
             buffer.taken()
             return event
         try:

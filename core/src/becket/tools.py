@@ -5,16 +5,27 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_args,
+    overload,
+)
 
-from becket._signature import Arguments, check_signature, parse_docstring
+from becket._signature import Arguments, check_signature, innermost, parse_docstring
 from becket.errors import ConfigError
 from becket.providers import ToolSpec
 
 if TYPE_CHECKING:
-    from becket._values import JsonValue
+    from collections.abc import Callable
 
 __all__ = ["AnyTool", "Effect", "Reach", "Tool", "ToolContext", "tool"]
 
@@ -51,7 +62,10 @@ class ToolContext(Generic[C]):
     _report: Callable[[object], None]
 
     def progress(self, data: object) -> None:
-        """Report `data`, a JSON value, as a `tool_progress` event. May be called from the tool's worker thread.
+        """Report `data`, a JSON value, as a `tool_progress` event. May be called from any thread.
+
+        It does not wait for the reader; a tool that reports much should be a generator, which does. What is reported
+        after the call has ended is dropped.
 
         Raises:
             ToolError: `data` cannot be made JSON.
@@ -59,8 +73,22 @@ class ToolContext(Generic[C]):
         self._report(data)
 
 
+class _Options(TypedDict, total=False):
+    """The options of `@tool`; `Tool` has their meaning."""
+
+    name: str | None
+    description: str | None
+    effect: Effect
+    reach: Reach
+    sequential: bool
+    timeout: float | None
+    idempotent: bool
+
+
 class Tool(Generic[P, R]):
-    """A function and what a model, a policy and the loop need to know of it. Made by `@tool`; calling it calls the function.
+    """A function, and what a model, a policy and the loop need to know of it.
+
+    Made by `@tool`; calling it calls the function. What a partial has filled in is hidden from the model.
 
     Attributes:
         function: The function.
@@ -73,57 +101,52 @@ class Tool(Generic[P, R]):
         idempotent: Whether a call may be repeated under its key.
     """
 
-    def __init__(
-        self,
-        function: Callable[P, R],
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        effect: Effect = "write",
-        reach: Reach = "local",
-        sequential: bool = False,
-        timeout: float | None = None,
-        idempotent: bool = False,
-    ) -> None:
-        """Raise `ConfigError` where the name or the signature is none that a model can be told of."""
-        if not callable(function):
-            raise ConfigError(f"@tool takes a function, not {function!r}")
-        named: str = name or getattr(function, "__name__", type(function).__name__)
-        if not _NAME.match(named):
-            raise ConfigError(
-                f"{named!r} is no name for a tool: letters, digits, '_' and '-', 64 at most; give one with @tool(name=...)"
-            )
-        if timeout is not None and timeout <= 0:
-            raise ConfigError(f"tool {named!r}: timeout is {timeout}; it must be above 0 seconds")
-        check_signature(named, function)
+    def __init__(self, function: Callable[P, R], **options: Unpack[_Options]) -> None:
+        """Raise `ConfigError` where the name, an option or the signature is none that a model can be told of."""
+        if isinstance(function, type | Tool) or not hasattr(function, "__call__"):  # noqa: B004  mypy takes it for callable
+            raise ConfigError(f"@tool takes a function, not {function!r}; options go by name, as in @tool(name='...')")
+        inner = innermost(function)
+        name = options.get("name")
         self.function = function
-        self.name = named
-        self.description = parse_docstring(function.__doc__)[0] if description is None else description
-        self.effect: Effect = effect
-        self.reach: Reach = reach
-        self.sequential = sequential
-        self.timeout = timeout
-        self.idempotent = idempotent
+        self.name: str = _name_of(function) if name is None else name
+        if not _NAME.match(self.name):
+            raise ConfigError(
+                f"{self.name!r} is no name for a tool: letters, digits, '_' and '-', 64 at most; "
+                f"give one with @tool(name=...)"
+            )
+        check_signature(self.name, function)
+        description = options.get("description")
+        self.description = parse_docstring(inner.__doc__)[0] if description is None else description
+        self.effect: Effect = self._one_of("effect", options.get("effect", "write"), get_args(Effect))
+        self.reach: Reach = self._one_of("reach", options.get("reach", "local"), get_args(Reach))
+        self.sequential = options.get("sequential", False)
+        self.timeout = options.get("timeout")
+        if self.timeout is not None and not self.timeout > 0:  # so that NaN is refused, too
+            raise ConfigError(f"tool {self.name!r}: timeout is {self.timeout}; it must be above 0 seconds")
+        self.idempotent = options.get("idempotent", False)
         self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self.__module__ = getattr(function, "__module__", __name__)
+        self.__doc__ = inner.__doc__
+        self.__module__ = inner.__module__
+
+    def _one_of(self, option: str, given: Any, known: tuple[str, ...]) -> Any:
+        if given not in known:
+            raise ConfigError(f"tool {self.name!r}: {option} is {given!r}; it must be one of: {', '.join(known)}")
+        return given
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<tool {self.name!r} from {self.__module__}>"
 
     @functools.cached_property
-    def kind(self) -> Literal["async", "sync", "async generator", "generator"]:
-        """How the function is run."""
+    def is_async(self) -> bool:
+        """Whether calling the function only makes a coroutine or an async generator, and so needs no thread."""
         function = self.function
-        call = function if inspect.isroutine(function) or isinstance(function, functools.partial) else type(function).__call__
-        if inspect.isasyncgenfunction(call):
-            return "async generator"
-        if inspect.iscoroutinefunction(call):
-            return "async"
-        return "generator" if inspect.isgeneratorfunction(call) else "sync"
+        if not isinstance(function, functools.partial) and not inspect.isroutine(function):
+            function = type(function).__call__
+        return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
     @functools.cached_property
     def arguments(self) -> Arguments:
@@ -144,23 +167,14 @@ AnyTool: TypeAlias = Tool[..., Any]
 
 
 @overload
-def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+def tool(function: Callable[P, R], /, **options: Unpack[_Options]) -> Tool[P, R]: ...
 
 
 @overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effect: Effect = "write",
-    reach: Reach = "local",
-    sequential: bool = False,
-    timeout: float | None = None,
-    idempotent: bool = False,
-) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(**options: Unpack[_Options]) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
-def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[_Options]) -> Any:
     """Make a function a tool: `@tool`, or `@tool(effect="none")`.
 
     The model is told the name, the docstring's text, and each parameter with its type, default and description (the
@@ -174,11 +188,19 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Args:
         function: The function, where `@tool` is used without parentheses.
-        options: The keyword arguments of `Tool`; `effect` is `"write"` unless said otherwise.
+        options: `name` and `description`, instead of the function's own; `effect`, `"write"` unless said otherwise;
+            `reach`; `sequential`; `timeout`; `idempotent`. `Tool` says what each of them means.
 
     Raises:
-        ConfigError: The signature is none that a model can be told of.
+        ConfigError: The name, an option or the signature is none that a model can be told of.
     """
     if function is not None:
-        return Tool(function)
+        return Tool(function, **options)
     return lambda decorated: Tool(decorated, **options)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name

@@ -2,11 +2,15 @@
 
 ::
 
-    new --run_started--> idle --cycle_started--> cycle --model_started--> model --model_finished--> answered
-                          ^  ^                     ^                        |
-                          |  |                     `----retry_scheduled-----'
-                          |  `--cycle_finished-- ready <--message_added(user)-- tools <--message_added(assistant)-- answered
-                          `--run_finished, run_failed--> done                     (ready, where it asks for no tool)
+    new       run_started               -> idle
+    idle      cycle_started             -> cycle
+    cycle     model_started             -> model
+    model     retry_scheduled           -> cycle
+    model     model_finished            -> answered
+    answered  message_added, assistant  -> tools, or ready where it asks for no tool
+    tools     message_added, user       -> ready
+    ready     cycle_finished            -> idle; also from answered (no content) and cycle (ended before the call)
+    idle      run_finished, run_failed  -> done
 
 Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished` and decisions while it is
 `tools`. Events of plugins, partial output and unknown events fold anywhere inside a run and change nothing.
@@ -15,10 +19,11 @@ Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_f
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias
 
-from becket._values import adapter, clean_json, clean_text
+from becket._values import JsonValue, adapter, clean_json, clean_text
 from becket.content import (
     AgentResult,
     MalformedArguments,
@@ -67,6 +72,8 @@ Phase: TypeAlias = Literal["new", "idle", "cycle", "model", "answered", "tools",
 Need: TypeAlias = Literal["start", "model", "tools", "end", "nothing"]
 """What the run needs next: to be started, a model call, answers to its open tool calls, its terminal event, nothing."""
 
+STATE_VERSION: Final = 1
+
 INTERRUPTED: Final = "The run ended before this call was finished."
 
 
@@ -89,14 +96,15 @@ class Turn:
 
     Attributes:
         run_id: The run.
-        messages: The history: what it was given, then what this run added. Appended to, never rewritten.
-        base: How many of the messages were given.
+        messages: The history: what was there, the prompt, what this run added. Appended to, never rewritten.
+        base: How many of the messages were there before the run.
+        given: How many of them were there before its first model call, the prompt included.
         phase: Where the run stands; see the drawing above.
         cycle: Cycles begun.
         attempt: Model calls begun in this cycle.
         stop: The stop reason of the last model call.
         usage: Tokens of all model calls.
-        tool_calls: Tool calls begun.
+        tool_calls: Tool calls answered, those that were refused included.
         calls: The tool calls of this cycle.
         started: The ids of those that were begun.
         results: The answers to those that are answered.
@@ -107,6 +115,7 @@ class Turn:
     run_id: str
     messages: list[Message] = field(default_factory=list)
     base: int = 0
+    given: int = 0
     phase: Phase = "new"
     cycle: int = 0
     attempt: int = 0
@@ -117,7 +126,7 @@ class Turn:
     started: set[str] = field(default_factory=set)
     results: dict[str, ToolResult] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
-    version: int = 1
+    version: int = STATE_VERSION
 
     # -- what is needed --------------------------------------------------------------------------------------------
 
@@ -150,7 +159,13 @@ class Turn:
         return Message("assistant", tuple(self._blocks(argument_chars)))
 
     def results_message(self) -> Message:
-        """The message that answers the calls of this cycle, in their order."""
+        """The message that answers the calls of this cycle, in their order.
+
+        Raises:
+            ProtocolError: One of them has no answer yet.
+        """
+        if self.open_calls:
+            raise ProtocolError(f"the tool call {self.open_calls[0].id!r} has no result in the run {self.run_id!r}")
         return Message("user", tuple(self.results[call.id] for call in self.calls))
 
     # -- folding ---------------------------------------------------------------------------------------------------
@@ -165,7 +180,7 @@ class Turn:
         if kind is TextDelta:  # by far the most frequent
             self._part("text", event).fragments.append(event.text)  # type: ignore[union-attr]
             return
-        fold: Callable[[Turn, Any], None] | None = _FOLDS.get(kind)
+        fold: Callable[[Turn, Any], None] | None = self._folds.get(kind)
         if fold is None:
             raise ProtocolError(f"{event!r} is not an event")
         fold(self, event)
@@ -183,18 +198,13 @@ class Turn:
         """The part that a delta belongs to; begun where there is none."""
         if self.phase != "model":
             self._refuse(event)
-        parts, block = self.parts, event.block
-        if kind == "tool_call":
-            for part in reversed(parts):
-                if part.kind == kind and part.block == block and part.call_id == event.call_id:
-                    return part
-            parts.append(Part(kind, block, call_id=event.call_id, tool=event.tool))
-        else:
-            for part in reversed(parts):
-                if part.block == block and part.kind == kind:
-                    return part
-            parts.append(Part(kind, block))
-        return parts[-1]
+        call_id, tool = (event.call_id, event.tool) if kind == "tool_call" else ("", "")
+        for part in reversed(self.parts):
+            if part.block == event.block and part.kind == kind and part.call_id == call_id:
+                return part
+        begun = Part(kind, event.block, call_id=call_id, tool=tool)
+        self.parts.append(begun)
+        return begun
 
     def _reasoning_delta(self, event: ReasoningDelta) -> None:
         part = self._part("reasoning", event)
@@ -212,6 +222,7 @@ class Turn:
         self._expect(event, "new")
         self.base = len(self.messages)
         self.messages.extend(event.prompt)
+        self.given = len(self.messages)
         self.phase = "idle"
 
     def _cycle_started(self, event: CycleStarted) -> None:
@@ -234,10 +245,9 @@ class Turn:
     def _message_added(self, event: MessageAdded) -> None:
         message = event.message
         if self.phase == "answered" and message.role == "assistant":
-            calls = message.tool_calls
-            if len({call.id for call in calls}) < len(calls):
-                self._refuse(event, "two of its tool calls have the same id")
-            self.calls, self.parts, self.phase = calls, [], "tools" if calls else "ready"
+            self._check_answer(event)
+            self.calls, self.parts = message.tool_calls, []
+            self.phase = "tools" if self.calls else "ready"
         elif self.phase == "tools" and message.role == "user":
             if self.open_calls or message != self.results_message():
                 self._refuse(event, "it does not hold the results of this cycle")
@@ -246,12 +256,20 @@ class Turn:
             self._refuse(event, f"role {message.role!r}")
         self.messages.append(message)
 
+    def _check_answer(self, event: MessageAdded) -> None:
+        content, calls = event.message.content, event.message.tool_calls
+        if not content:
+            self._refuse(event, "it is empty, and model services refuse that in a history")
+        if any(isinstance(block, ToolResult) for block in content):
+            self._refuse(event, "a tool result stands in an answer")
+        if len({call.id for call in calls}) < len(calls):
+            self._refuse(event, "two of its tool calls have the same id")
+
     def _tool_started(self, event: ToolStarted) -> None:
         self._expect_open(event, event.call.id)
         if event.call.id in self.started:
             self._refuse(event, f"the call {event.call.id!r} was begun already")
         self.started.add(event.call.id)
-        self.tool_calls += 1
 
     def _tool_progress(self, event: ToolProgress) -> None:
         self._expect_open(event, event.call_id)
@@ -261,6 +279,7 @@ class Turn:
     def _tool_finished(self, event: ToolFinished) -> None:
         self._expect_open(event, event.result.call_id)
         self.results[event.result.call_id] = event.result
+        self.tool_calls += 1
 
     def _expect_open(self, event: Event, call_id: str) -> None:
         self._expect(event, "tools")
@@ -271,9 +290,8 @@ class Turn:
         self._expect(event, "tools")
 
     def _cycle_finished(self, event: CycleFinished) -> None:
-        # An answer without content adds no message: model services refuse an empty one in a history.
-        if self.phase != "ready" and not (self.phase in ("answered", "cycle") and not self.calls):
-            self._refuse(event)
+        # From `answered`: an answer without content adds no message. From `cycle`: the run ended before the call.
+        self._expect(event, "ready", "answered", "cycle")
         self.phase, self.parts = "idle", []
 
     def _run_ended(self, event: RunFinished | RunFailed) -> None:
@@ -324,8 +342,8 @@ class Turn:
         return message, events
 
     def _last_answer(self) -> Message | None:
-        """The last message of the assistant that this run added."""
-        added = range(len(self.messages) - 1, self.base - 1, -1)
+        """The last message of the assistant that this run added; one that the prompt held is none."""
+        added = range(len(self.messages) - 1, self.given - 1, -1)
         return next((self.messages[at] for at in added if self.messages[at].role == "assistant"), None)
 
     # -- assembling ------------------------------------------------------------------------------------------------
@@ -337,7 +355,8 @@ class Turn:
             if part.kind == "tool_call":
                 blocks.append(parse_arguments(part.call_id, part.tool, text, most=argument_chars))
             elif part.kind == "reasoning":
-                blocks.append(Reasoning(text, part.signature, part.redacted))
+                if text or part.signature or part.redacted:
+                    blocks.append(Reasoning(text, part.signature, part.redacted))
             elif text:
                 blocks.append(Text(text))
         return blocks
@@ -355,39 +374,42 @@ class Turn:
         Raises:
             ProtocolError: `raw` is no such state, or one of a later version.
         """
-        from pydantic import ValidationError
+        from pydantic_core import from_json
 
         try:
-            turn: Turn = adapter(Turn).validate_json(raw)
-        except ValidationError as error:
+            state = from_json(raw)
+            version = state.get("version", 1) if isinstance(state, dict) else 1
+            if isinstance(version, int) and version > STATE_VERSION:
+                raise ProtocolError(
+                    f"this run was stored by a newer becket (state version {version}); upgrade to go on"
+                )
+            turn: Turn = adapter(Turn).validate_python(state)
+        except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
             raise ProtocolError(f"this is not the state of a run: {error}") from error
-        if turn.version > Turn("").version:
-            raise ProtocolError(f"this run was stored by a newer becket (state version {turn.version}); upgrade to go on")
         return turn
 
-
-_FOLDS: dict[type, Callable[[Turn, Any], None]] = {
-    ReasoningDelta: Turn._reasoning_delta,
-    ToolCallDelta: Turn._tool_call_delta,
-    RunStarted: Turn._run_started,
-    CycleStarted: Turn._cycle_started,
-    ModelStarted: Turn._model_started,
-    RetryScheduled: Turn._retry_scheduled,
-    ModelFinished: Turn._model_finished,
-    MessageAdded: Turn._message_added,
-    ToolStarted: Turn._tool_started,
-    ToolProgress: Turn._tool_progress,
-    ToolFinished: Turn._tool_finished,
-    DecisionRequested: Turn._decision,
-    DecisionMade: Turn._decision,
-    CycleFinished: Turn._cycle_finished,
-    RunFinished: Turn._run_ended,
-    RunFailed: Turn._run_ended,
-    OutputPartial: Turn._aside,
-    PluginEvent: Turn._aside,
-    PluginFailed: Turn._aside,
-    UnknownEvent: Turn._aside,
-}
+    _folds: ClassVar[dict[type, Callable[[Turn, Any], None]]] = {
+        ReasoningDelta: _reasoning_delta,
+        ToolCallDelta: _tool_call_delta,
+        RunStarted: _run_started,
+        CycleStarted: _cycle_started,
+        ModelStarted: _model_started,
+        RetryScheduled: _retry_scheduled,
+        ModelFinished: _model_finished,
+        MessageAdded: _message_added,
+        ToolStarted: _tool_started,
+        ToolProgress: _tool_progress,
+        ToolFinished: _tool_finished,
+        DecisionRequested: _decision,
+        DecisionMade: _decision,
+        CycleFinished: _cycle_finished,
+        RunFinished: _run_ended,
+        RunFailed: _run_ended,
+        OutputPartial: _aside,
+        PluginEvent: _aside,
+        PluginFailed: _aside,
+        UnknownEvent: _aside,
+    }
 
 
 def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = None) -> ToolCall:
@@ -395,26 +417,34 @@ def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = No
 
     No text at all is a call without arguments: some services send that for a tool that takes none.
     """
-    if most is not None and len(text) > most:
-        reason = f"the arguments have {len(text):,} characters, and {most:,} are allowed"
-        return ToolCall(call_id, tool, malformed=MalformedArguments(text[:2000], reason))
-    if not text.strip():
-        return ToolCall(call_id, tool)
     try:
-        arguments = json.loads(text, parse_constant=_refuse_constant)
-        if not isinstance(arguments, dict):
-            kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-            raise ValueError(f"a JSON object is wanted, and this is {kinds.get(type(arguments), 'a number')}")  # noqa: TRY004, TRY301  handled with the rest, below
+        if most is not None and len(text) > most:
+            raise ValueError(f"the arguments have {len(text):,} characters, and {most:,} are allowed")  # noqa: TRY301  as below
+        return ToolCall(call_id, tool, _parsed(text))
     except RecursionError:
         reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)
-    else:
-        if "\\u" in text or not text.isascii():
-            arguments = clean_json(arguments)
-        return ToolCall(call_id, tool, arguments)
     return ToolCall(call_id, tool, malformed=MalformedArguments(clean_text(text[:2000]), reason))
+
+
+def _parsed(text: str) -> dict[str, JsonValue]:
+    if not text.strip():
+        return {}
+    arguments = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    if not isinstance(arguments, dict):
+        kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+        raise ValueError(f"a JSON object is wanted, and this is {kinds.get(type(arguments), 'a number')}")  # noqa: TRY004  as for all that is no JSON object
+    cleaned: dict[str, JsonValue] = clean_json(arguments)
+    return cleaned
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return number

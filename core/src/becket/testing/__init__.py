@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from becket.testing.fakes import ListSink, ScriptedProvider, calls, text
+from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, calls, text
 
-__all__ = ["ListSink", "ScriptedProvider", "calls", "text"]
+__all__ = ["BatchListSink", "ListSink", "ScriptedProvider", "calls", "text"]

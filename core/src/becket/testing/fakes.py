@@ -1,4 +1,4 @@
-"""A model that says what a script tells it to, and a sink that keeps what it sees."""
+"""A model that says what a script tells it to, and sinks that keep what they see."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from becket.providers import ModelInfo, ModelRequest
 if TYPE_CHECKING:
     from becket._values import JsonValue
     from becket.events import Event
-    from becket.sinks import RunInfo
+    from becket.sinks import Overflow, RunInfo
 
-__all__ = ["ListSink", "Script", "ScriptedProvider", "Step", "calls", "text"]
+__all__ = ["BatchListSink", "ListSink", "Script", "ScriptedProvider", "Step", "calls", "text"]
 
 Step: TypeAlias = ModelEvent | BaseException | Callable[[], Awaitable[object]]
 """An event to yield, an exception to raise, or a function to await before going on."""
@@ -142,3 +142,67 @@ class ListSink:
     def types(self) -> list[str]:
         """The types of the events, in order."""
         return [event.type for event in self.events]
+
+
+class BatchListSink:
+    """A sink that keeps the events of every run, and takes them in batches in a task of its own.
+
+    Args:
+        name: The sink's name.
+        required: Whether a run must fail when it does.
+        overflow: What happens when its queue is full.
+        limit: Events that the queue holds.
+        work: Awaited with each batch before it is kept; what it raises, the sink raises.
+        end: Awaited when a run is over; what it raises, the sink raises.
+
+    Attributes:
+        batches: The batches, in the order in which they came.
+        opened: The runs it was opened for.
+        closed: How many of them are closed.
+    """
+
+    def __init__(
+        self,
+        name: str = "batches",
+        *,
+        required: bool = False,
+        overflow: Overflow = "block",
+        limit: int = 64,
+        work: Callable[[Sequence[Event]], Awaitable[object]] | None = None,
+        end: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self.name = name
+        self.required = required
+        self.overflow: Overflow = overflow
+        self.limit = limit
+        self.batches: list[list[Event]] = []
+        self.opened: list[RunInfo] = []
+        self.closed = 0
+        self._work = work
+        self._end = end
+
+    def open(self, run: RunInfo, /) -> BatchListSink:
+        """Itself: it keeps the events of all runs together."""
+        self.opened.append(run)
+        return self
+
+    def with_argument(self, argument: str, /) -> BatchListSink:
+        """Take no argument."""
+        raise ConfigError(f"the sink {self.name!r} takes no argument, and was given {argument!r}")
+
+    async def emit_batch(self, events: Sequence[Event], /) -> None:
+        """Keep `events`."""
+        if self._work is not None:
+            await self._work(events)
+        self.batches.append(list(events))
+
+    async def aclose(self) -> None:
+        """Count a run that is over."""
+        self.closed += 1
+        if self._end is not None:
+            await self._end()
+
+    @property
+    def types(self) -> list[str]:
+        """The types of the events, in order."""
+        return [event.type for batch in self.batches for event in batch]

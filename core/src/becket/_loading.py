@@ -1,0 +1,337 @@
+"""Loading plugins, each on its own, and asking them once for what they contribute; the result is a table that stays.
+
+pluggy finds and checks the hooks of a plugin. Each plugin has a manager of its own for that (0.1 ms), so that nothing
+one of them does (a hook half registered, a name taken, an odd `__eq__`) is seen by another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from pluggy import PluginManager, PluginValidationError
+
+from becket import hookspecs
+from becket.discovery import Candidate, canonical
+from becket.errors import PluginError
+from becket.plugins import Contribution, Plugin, Registry
+from becket.providers import Provider
+from becket.sinks import Sink
+from becket.tools import AnyTool, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pluggy import HookImpl
+
+__all__ = ["Choice", "PluginSet"]
+
+Kind: TypeAlias = Literal["tools", "providers", "sinks"]
+
+_KINDS: Final[dict[Kind, type]] = {"tools": Tool, "providers": Provider, "sinks": Sink}
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a host says of its plugins; names are canonical.
+
+    Attributes:
+        allow: Names of the only plugins to load, or None for all; objects of the host need no leave.
+        block: Names of plugins not to load; wins over `allow`.
+        order: Names of plugins in the order in which their hooks are called, before all others.
+        strict: Whether a plugin that cannot be used is an error.
+    """
+
+    allow: frozenset[str] | None = None
+    block: frozenset[str] = frozenset()
+    order: tuple[str, ...] = ()
+    strict: bool = False
+
+    def blocked(self, plugin: Plugin) -> str:
+        """Why the plugin is not to be loaded, or empty."""
+        if plugin.aliases & self.block:
+            return "it is on the block list"
+        if self.allow is not None and plugin.distribution is not None and not plugin.aliases & self.allow:
+            return "it is not on the allow list"
+        return ""
+
+    def place(self, plugin: Plugin) -> tuple[int, str, str]:
+        """Where the plugin's hooks come: in the configured order, then by name."""
+        places = [place for place, name in enumerate(self.order) if name in plugin.aliases]
+        return min(places, default=len(self.order)), canonical(plugin.name), canonical(plugin.distribution or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """One implementation of a hook."""
+
+    name: str
+    phase: int
+    function: Callable[..., object]
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A plugin on its way into the table."""
+
+    plugin: Plugin
+    load: Callable[[], object]
+    refusal: str = ""
+    loaded: object = None
+    hooks: list[_Hook] = field(default_factory=list)
+    given: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        return self.plugin.status == "loaded"
+
+    def mark(self, **changes: Any) -> None:
+        self.plugin = dataclasses.replace(self.plugin, **changes)
+
+
+class PluginSet:
+    """The plugins of one runtime, loaded and asked for what they contribute.
+
+    Args:
+        objects: Plugins passed by the host.
+        candidates: Plugins that were discovered.
+        choice: What the host says of them.
+
+    Attributes:
+        tools: The tools that they contribute.
+        providers: The model providers.
+        sinks: The sinks.
+
+    Raises:
+        PluginError: With `choice.strict`, a plugin could not be used.
+    """
+
+    __slots__ = ("_choice", "_entries", "providers", "sinks", "tools")
+
+    def __init__(self, objects: Iterable[object], candidates: Iterable[Candidate], choice: Choice) -> None:
+        self._choice = choice
+        self._entries: list[_Entry] = []
+        for entry in (*map(_of_object, objects), *map(_of_candidate, candidates)):
+            self._admit(entry)
+        for kind in _KINDS:
+            for hook, entry in self._hooks(f"register_{kind}"):
+                self._ask(kind, hook, entry)
+        for entry in self._entries:
+            entry.mark(
+                adds=MappingProxyType({kind: tuple(i.name for i in given) for kind, given in entry.given.items()})
+            )
+        self.tools: Registry[AnyTool] = self._registry("tools", "tool")
+        self.providers: Registry[Provider] = self._registry("providers", "provider")
+        self.sinks: Registry[Sink] = self._registry("sinks", "sink")
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """Every plugin that was passed or found, with what became of it."""
+        return tuple(entry.plugin for entry in self._entries)
+
+    def commands(self, cli: Any) -> None:
+        """Let every plugin add its commands to `cli`; one that fails is marked, and its contributions stay."""
+        for hook, entry in self._hooks("register_commands"):
+            try:
+                _call(hook, cli=cli)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
+                self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+
+    # -- loading ---------------------------------------------------------------------------------------------------
+
+    def _admit(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        if why := self._choice.blocked(entry.plugin):
+            entry.mark(status="blocked", reason=why)
+        elif entry.refusal:
+            self._reject(entry, entry.refusal)
+        elif self._load(entry):
+            same = next((one for one in self._entries if one is not entry and one.loaded is entry.loaded), None)
+            if same is None:
+                self._register(entry)
+            else:
+                self._collapse(entry, same)
+
+    def _load(self, entry: _Entry) -> bool:
+        doing = "imported"
+        try:
+            entry.loaded = entry.load()
+            if inspect.isclass(entry.loaded):
+                doing = "made: it is a class, and is called without arguments"
+                entry.loaded = entry.loaded()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
+            self._reject(entry, _orphaned(entry.plugin, error) or f"it could not be {doing}: {_said(error)}", error)
+        return entry.usable
+
+    def _collapse(self, entry: _Entry, same: _Entry) -> None:
+        """Two names for one object: the host passed what is installed, or two distributions declare it."""
+        entry.loaded = None
+        if same.plugin.distribution is None:
+            self._entries.remove(entry)
+            same.mark(**{name: getattr(entry.plugin, name) for name in ("name", "distribution", "version", "value")})
+        else:
+            self._reject(
+                entry, f"it is the same object as {same.plugin.name!r} of {same.plugin.title}, which is in use"
+            )
+
+    def _register(self, entry: _Entry) -> None:
+        try:
+            entry.hooks = _hooks_of(entry.loaded, entry.plugin.name)
+        except Exception as error:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
+            entry.loaded = None
+            self._reject(entry, f"it could not be registered: {_said(error)}", error)
+
+    def _reject(
+        self, entry: _Entry, reason: str, error: BaseException | None = None, *, hook: str | None = None
+    ) -> None:
+        entry.mark(status="quarantined", reason=reason, error=error)
+        plugin = entry.plugin
+        if self._choice.strict:
+            raise PluginError(
+                f"plugin {plugin.name!r} ({plugin.title}) cannot be used: {reason}",
+                plugin=plugin.name,
+                distribution=plugin.distribution and plugin.title,
+                hook=hook,
+            ) from error
+
+    # -- collecting ------------------------------------------------------------------------------------------------
+
+    def _hooks(self, name: str) -> list[tuple[_Hook, _Entry]]:
+        """The implementations of a hook in the order of their calls: by phase, configured order, name."""
+        ordered = sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin))
+        pairs = [(hook, entry) for entry in ordered if entry.usable for hook in entry.hooks if hook.name == name]
+        return sorted(pairs, key=lambda pair: pair[0].phase)
+
+    def _ask(self, kind: Kind, hook: _Hook, entry: _Entry) -> None:
+        """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
+        try:
+            known = entry.given.setdefault(kind, [])
+            for item in _given(hook):
+                if not any(item is other for other in known):
+                    known.append(_checked(kind, item, known))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
+            entry.given, entry.hooks = {}, []
+            self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+
+    def _registry(self, kind: Kind, singular: str) -> Registry[Any]:
+        found: dict[str, list[Contribution[Any]]] = {}
+        for entry in sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin)):
+            for item in entry.given.get(kind, ()):
+                same = found.setdefault(item.name, [])
+                if all(other.item is not item for other in same):
+                    same.append(Contribution(item, entry.plugin))
+        return Registry(singular, found)
+
+
+def _of_object(item: object) -> _Entry:
+    """A plugin that the host passed as an object."""
+    kind = item if inspect.isclass(item) else type(item)
+    if isinstance(item, ModuleType):
+        return _Entry(Plugin(item.__name__, None, None, item.__name__), lambda: item)
+    return _Entry(Plugin(kind.__name__, None, None, f"{kind.__module__}:{kind.__qualname__}"), lambda: item)
+
+
+def _of_candidate(candidate: Candidate) -> _Entry:
+    plugin = Plugin(candidate.name, candidate.distribution, candidate.version, candidate.value)
+    return _Entry(plugin, candidate.load, candidate.refusal)
+
+
+def _orphaned(plugin: Plugin, error: BaseException) -> str:
+    """What to say where the module that the entry point names is itself not there, or empty."""
+    module = plugin.value.partition(":")[0].strip()
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        return f"its module {module!r} is not there: {_said(error)}; reinstall or uninstall {plugin.distribution}"
+    return ""
+
+
+def _hooks_of(loaded: object, name: str) -> list[_Hook]:
+    """The hooks that a plugin implements; for a module that has none, one that gives its tools.
+
+    Raises:
+        PluginValidationError: A hook does not exist, takes what it is not given, or is a wrapper; or there is none.
+    """
+    manager = PluginManager("becket")
+    manager.add_hookspecs(hookspecs)
+    manager.register(loaded, name)
+    hooks = [
+        _Hook(caller.name, _phase(impl), impl.function, tuple(impl.argnames))
+        for caller in manager.get_hookcallers(loaded) or ()
+        for impl in caller.get_hookimpls()
+        if _valid(impl, caller.name, known=caller.has_spec())
+    ]
+    if not hooks and (own := _own_tools(loaded)):
+        hooks.append(_Hook("register_tools", 1, lambda: own))
+    if not hooks:
+        text = "it implements no hook and holds no tool; mark its functions with @becket.hookimpl or @becket.tool"
+        raise PluginValidationError(loaded, text)
+    return hooks
+
+
+def _valid(impl: HookImpl, name: str, *, known: bool) -> bool:
+    """Whether the implementation counts; not where it is optional, and this becket does not have the hook."""
+    if not known and not impl.optionalhook:
+        near = difflib.get_close_matches(name, hookspecs.__all__, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the hooks are: {', '.join(hookspecs.__all__)}"
+        raise PluginValidationError(impl.plugin, f"there is no hook {name!r}; {hint}")
+    if impl.wrapper or impl.hookwrapper:
+        raise PluginValidationError(impl.plugin, f"{name} is marked as a wrapper; hooks of becket cannot be wrapped")
+    return known
+
+
+def _phase(impl: HookImpl) -> int:
+    return 0 if impl.tryfirst else 2 if impl.trylast else 1
+
+
+def _own_tools(loaded: object) -> list[object]:
+    """The tools that a module holds, defined in it or, if it is a package, in one of its modules."""
+    if not isinstance(loaded, ModuleType):
+        return []
+    package = f"{loaded.__name__}."
+    return [
+        item for item in vars(loaded).values() if isinstance(item, Tool) and f"{item.__module__}.".startswith(package)
+    ]
+
+
+def _call(hook: _Hook, **arguments: object) -> object:
+    given = hook.function(*(arguments[name] for name in hook.arguments))
+    if inspect.iscoroutine(given):
+        given.close()
+        raise TypeError("it is async, and must not be: it is called synchronously, outside of any event loop")
+    return given
+
+
+def _given(hook: _Hook) -> Sequence[object]:
+    given: Any = _call(hook)
+    return () if given is None else list(given)
+
+
+def _checked(kind: Kind, item: object, known: Iterable[Any]) -> object:
+    """The item, if a plugin may contribute it."""
+    wanted = _KINDS[kind].__name__
+    if inspect.isclass(item):
+        raise TypeError(f"it gave the class {item.__qualname__}; give an object, as in {item.__qualname__}()")
+    if not isinstance(item, _KINDS[kind]):
+        raise TypeError(f"it gave {item!r}, which is no {wanted}")
+    name: object = getattr(item, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"it gave a {wanted} with the name {name!r}; a name has letters, digits, '-' and '_'")
+    if any(other.name == name for other in known):
+        raise ValueError(f"it gave two {kind} with the name {name!r}")
+    return item
+
+
+def _said(error: BaseException) -> str:
+    """The exception in one line; its own text may fail, being a plugin's."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  whatever a plugin's exception does when it is asked what it says
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,89 @@
+"""How the command ends: exit codes, and what is said on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = [
+    "CONFIG",
+    "EXITS",
+    "FAILED",
+    "INTERRUPTED",
+    "LIMIT",
+    "OK",
+    "PIPE",
+    "USAGE",
+    "State",
+    "by_signal",
+    "complain",
+    "described",
+]
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2  # click's own
+CONFIG: Final = 3
+LIMIT: Final = 4
+# A shell reports 128 + the signal's number for a command that a signal has ended; where it has not quite, we say so.
+INTERRUPTED: Final = 130
+PIPE: Final = 141
+
+TRACEBACK: Final = "BECKET_TRACEBACK"
+
+EXITS: Final = {
+    OK: "the model answered",
+    FAILED: "the run failed",
+    USAGE: "the command line is wrong, or the prompt is empty or no text",
+    CONFIG: "a model, tool, sink or plugin is unknown or cannot be used",
+    LIMIT: "a limit ended the run, or cut the answer short",
+    INTERRUPTED: "interrupted with Ctrl-C (143: terminated)",
+    PIPE: "whoever read the output has gone",
+}
+"""The exit codes, for the help and the documentation."""
+
+
+def _asked_for() -> bool:
+    return os.environ.get(TRACEBACK, "") not in {"", "0"}
+
+
+@dataclass(slots=True)
+class State:
+    """What the commands of one invocation share; the object of click's context.
+
+    Attributes:
+        traceback: Whether tracebacks are wanted with error messages.
+    """
+
+    traceback: bool = field(default_factory=_asked_for)
+
+
+def by_signal(number: int) -> int:
+    """The exit code of a command that this signal has ended."""
+    return 128 + number
+
+
+def complain(message: str, error: BaseException | None = None, *, state: State | None = None) -> None:
+    """Say `message` on standard error, after the traceback of `error` where tracebacks are wanted.
+
+    Where nobody reads standard error any more, nothing is said: there is no other place for it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if error is not None and state is not None and state.traceback:
+            traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(f"becket: {message}\n")
+        sys.stderr.flush()
+
+
+def described(error: BaseException) -> str:
+    """An error in a line: becket's own are sentences, others are named by their class."""
+    from becket import BecketError
+
+    text = str(error)
+    if text and isinstance(error, BecketError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,83 @@
+"""The group of commands: becket's own, and those that plugins contribute, asked for only where they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from becket_cli._exits import State, complain, described
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Commands"]
+
+
+class Commands(click.Group):
+    """Finds a contributed command where the name is none of becket's own, and lists all of them in the help.
+
+    So `becket run` and `becket --version` import no plugin for their commands, and a plugin cannot replace one of
+    becket's own.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted({*super().list_commands(ctx), *self._contributed(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, or None."""
+        return super().get_command(ctx, cmd_name) or self._contributed(ctx).get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. What it returns is not its exit code: `ctx.exit(code)` gives one."""
+        super().invoke(ctx)
+
+    def _contributed(self, ctx: click.Context) -> Mapping[str, click.Command]:
+        found: Mapping[str, click.Command] | None = ctx.meta.get("becket.commands")
+        if found is None:
+            found = ctx.meta["becket.commands"] = self._collected(ctx)
+        return found
+
+    def _collected(self, ctx: click.Context) -> Mapping[str, click.Command]:
+        from becket_cli._plugins import built, tell_left_out
+
+        state = ctx.ensure_object(State)
+        offered = _Offered(self.commands)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                runtime = built((), state, tell=False)
+                runtime.commands(offered)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the environment: the help must come
+            complain(f"the plugins could not be asked for their commands: {described(error)}", error, state=state)
+            return {}
+        if not ctx.resilient_parsing:  # a shell completes a word: nobody wants to read anything
+            tell_left_out(runtime.plugins, state)
+        return offered.commands
+
+
+class _Offered(click.Group):
+    """What plugins add to. A command that would spoil the help of all others is refused, to the plugin that adds it."""
+
+    def __init__(self, own: Mapping[str, click.Command]) -> None:
+        super().__init__()
+        self._own = own
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command.
+
+        Raises:
+            TypeError: It is none.
+            ValueError: It has no name, or one that is taken.
+        """
+        if not isinstance(cmd, click.Command):
+            raise TypeError(f"{cmd!r} is no click.Command")
+        name = name or cmd.name
+        if not name:
+            raise ValueError(f"{cmd!r} has no name")
+        if name in self._own or name in self.commands:
+            raise ValueError(f"there is a command {name!r} already; give it another name")
+        cmd.get_short_help_str()
+        super().add_command(cmd, name)

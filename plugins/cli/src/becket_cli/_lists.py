@@ -1,0 +1,125 @@
+"""`becket plugins`, `becket tools`, `becket models`: what is installed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from becket_cli._exits import complain, described
+from becket_cli._table import table, width_wanted
+from becket_cli._tools import is_granted_unasked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from becket import ModelInfo, Provider, Runtime, Tool
+    from becket.plugins import Registry
+
+__all__ = ["models", "plugins", "show", "tools"]
+
+N = TypeVar("N", "Tool[..., Any]", "Provider")
+
+Row = dict[str, Any]
+
+
+def show(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool, otherwise: str) -> None:
+    """Print rows: all their keys as JSON, or these columns, by title, as a table.
+
+    Args:
+        rows: What to show.
+        columns: The keys to show, by title.
+        as_json: Whether to print JSON.
+        otherwise: What to say on standard error where there is no row.
+    """
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        complain(otherwise)
+    else:
+        cells = [[_text(row[key]) for key in columns.values()] for row in rows]
+        for line in table(list(columns), cells, width_wanted()):
+            click.echo(line)
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return "" if cell is None else str(cell)
+
+
+def plugins(runtime: Runtime) -> list[Row]:
+    """Every plugin that was found, and what became of it."""
+    return [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "status": plugin.status,
+            "reason": plugin.reason,
+            "adds": {kind: list(names) for kind, names in plugin.adds.items()},
+            "what": plugin.reason or "; ".join(f"{kind}: {', '.join(names)}" for kind, names in plugin.adds.items()),
+        }
+        for plugin in runtime.plugins
+    ]
+
+
+def tools(runtime: Runtime, *, schemas: bool) -> list[Row]:
+    """Every tool, under the name by which it can be asked for."""
+    return [
+        {
+            "name": name,
+            "plugin": plugin,
+            "effect": tool.effect,
+            "reach": tool.reach,
+            "granted": is_granted_unasked(tool),
+            "description": tool.description,
+        }
+        | ({"parameters": _schema(tool)} if schemas else {})
+        for name, plugin, tool in _named(runtime.tools)
+    ]
+
+
+def _schema(tool: Tool[..., Any]) -> Any:
+    """The schema of the tool's arguments; None for a tool that no agent could have either."""
+    try:
+        return tool.spec.schema
+    except Exception as error:  # noqa: BLE001  a plugin's annotations: one that is broken must not hide the others
+        complain(f"the tool {tool.name!r} cannot be used: {described(error)}")
+        return None
+
+
+def models(runtime: Runtime) -> list[Row]:
+    """Every model that a provider knows without asking a service."""
+    return [
+        {
+            "name": f"{name}:{model.name}" if model.name else name,
+            "plugin": plugin,
+            "default": bool(model.name) and model.name == provider.default_model,
+            "description": model.description,
+        }
+        for name, plugin, provider in _named(runtime.providers)
+        for model in _known(provider)
+    ]
+
+
+def _known(provider: Provider) -> Sequence[ModelInfo]:
+    """Its models; one without a name stands for a provider that knows none."""
+    from becket import ModelInfo
+
+    try:
+        return provider.models() or [ModelInfo("", "any model of the service, as provider:model")]
+    except Exception as error:  # noqa: BLE001  a plugin's code: one that fails must not hide the others
+        complain(f"the provider {provider.name!r} cannot list its models: {described(error)}")
+        return []
+
+
+def _named(registry: Registry[N]) -> Iterator[tuple[str, str, N]]:
+    """What there is of a kind: name, plugin, the thing itself. A name that two plugins give comes with the plugin's."""
+    entries = list(registry.contributions())
+    often = Counter(entry.item.name for entry in entries)
+    for entry in entries:
+        name, plugin = entry.item.name, entry.plugin.distribution or entry.plugin.name
+        yield name if often[name] == 1 else f"{plugin}:{name}", plugin, entry.item

@@ -1,0 +1,59 @@
+"""Building a runtime for the command line, and saying what became of its plugins."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from becket_cli._exits import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from becket import Plugin, Runtime
+
+    from becket_cli._exits import State
+
+__all__ = ["built", "tell_left_out"]
+
+
+def built(choice: Sequence[str], state: State, *, tell: bool = True) -> Runtime:
+    """A runtime of the installed plugins, by the values of `-p`: `no:name` blocks a plugin, `name` requires one.
+
+    What plugins print while they are imported goes to standard error.
+
+    Raises:
+        ConfigError: A required plugin is missing, blocked or unusable.
+    """
+    from becket import Runtime
+
+    block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
+    require = [name for name in choice if not name.startswith("no:")]
+    with contextlib.redirect_stdout(sys.stderr):
+        runtime = Runtime(block=block, require=require)
+    if tell:
+        tell_left_out(runtime.plugins, state)
+    _tell_unknown(block, runtime.plugins)
+    return runtime
+
+
+def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
+    """Say which plugins could not be used, once each, and what to do about it."""
+    for plugin in plugins:
+        if plugin.status == "quarantined":
+            complain(
+                f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. "
+                f"Upgrade or uninstall it, or hide it with -p no:{plugin.name}",
+                plugin.error,
+                state=state,
+            )
+
+
+def _tell_unknown(block: Iterable[str], plugins: Sequence[Plugin]) -> None:
+    from becket.discovery import canonical
+
+    for name in block:
+        if not any(canonical(name) in plugin.aliases for plugin in plugins):
+            known = ", ".join(plugin.name for plugin in plugins) or "none"
+            complain(f"-p no:{name} blocks nothing: no plugin has that name. Installed plugins: {known}")

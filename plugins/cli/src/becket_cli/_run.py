@@ -1,0 +1,188 @@
+"""`becket run`: one prompt, one run, one exit code."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from becket import Agent, ConfigError, Limits, ModelOptions, RunFinished
+
+from becket_cli._exits import (
+    CONFIG,
+    FAILED,
+    LIMIT,
+    OK,
+    PIPE,
+    State,
+    by_signal,
+    complain,
+    described,
+)
+from becket_cli._interrupts import interrupts
+from becket_cli._leave import leave, leave_within
+from becket_cli._plugins import built
+from becket_cli._sinks import chosen_sinks
+from becket_cli._streams import Output, kept_clean
+from becket_cli._tools import chosen_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from becket import AgentStream, Provider, Runtime, Sink
+
+    from becket_cli._interrupts import Interrupts
+
+__all__ = ["Wanted", "run"]
+
+GRACE: Final = 5.0
+"""Seconds that providers, and whatever else a run has left behind, have for ending: core's own grace."""
+
+_ANSWERED: Final = {"end_turn", "stop_sequence"}
+_LIMITS: Final = {"limit_cycles", "limit_tool_calls", "limit_tokens", "limit_time", "max_tokens"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        prompt: What to ask the model.
+        model: `provider:model`, or None for the default.
+        tools: The values of `-t`.
+        default_tools: Whether tools that only look are granted unasked.
+        plugins: The values of `-p`.
+        sinks: The values of `--sink`; none for the console.
+        level: How much the console shows.
+        json: Whether the events go to standard output, as JSON.
+        system: Instructions for the model.
+        limits: What the run may use.
+        options: How the model is to answer.
+    """
+
+    prompt: str
+    model: str | None
+    tools: Sequence[str]
+    default_tools: bool
+    plugins: Sequence[str]
+    sinks: Sequence[str]
+    level: str
+    json: bool
+    system: str
+    limits: Limits
+    options: ModelOptions
+
+
+@dataclass(slots=True)
+class _Ended:
+    """How the run ended: by a stop reason, or by an error."""
+
+    stop_reason: str = ""
+    error: Exception | None = None
+
+
+def run(wanted: Wanted, state: State) -> int:
+    """Run the agent, and return the exit code.
+
+    Does not return where something that the run has left behind would keep the process from ending.
+
+    Raises:
+        BecketError: The run could not begin.
+    """
+    with kept_clean() as (stdout, stderr):
+        runtime = built(wanted.plugins, state)
+        sinks, shown = chosen_sinks(wanted, runtime, stdout, stderr)
+        stream = _agent(wanted, runtime, sinks).stream_async(wanted.prompt)
+        stdout.told = stderr.told = stream.cancel
+        with interrupts() as signals:
+
+            async def main() -> int:
+                ended = await _read(stream, signals, stdout if wanted.json else None)
+                stdout.flush()
+                code = _exit_code(ended, signals, stdout, stderr)
+                _explain(ended, stdout, shown=shown, state=state)
+                leave_within(2 * GRACE, code)
+                await _closed(_provider(wanted, runtime))
+                if runtime.threads.abandoned:
+                    leave(code)
+                return code
+
+            return anyio.run(main)
+
+
+def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink]) -> Agent:
+    _provider(wanted, runtime)  # before the tools: their schemas take time, and this finds the commonest mistake
+    return Agent(
+        wanted.model,
+        chosen_tools(wanted, runtime),
+        system_prompt=wanted.system,
+        options=wanted.options,
+        limits=wanted.limits,
+        sinks=sinks,
+        runtime=runtime,
+    )
+
+
+def _provider(wanted: Wanted, runtime: Runtime) -> Provider:
+    try:
+        return runtime.model(wanted.model)[0]
+    except ConfigError as error:
+        if wanted.model is None:
+            raise ConfigError(f"{error} On the command line: -m provider:model; 'becket models' lists them.") from error
+        raise
+
+
+async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) -> _Ended:
+    """Read the run to its end; to `lines`, if it is given, each event as JSON."""
+    ended = _Ended()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(signals.wait, stream.cancel)
+        try:
+            async with stream as events:
+                async for event in events:
+                    if lines is not None:
+                        lines.write_line(event.to_json())
+                    if isinstance(event, RunFinished):
+                        ended.stop_reason = event.result.stop_reason
+        except Exception as error:  # noqa: BLE001  whatever it is that the run has failed with
+            ended.error = error
+        tasks.cancel_scope.cancel()
+    return ended
+
+
+async def _closed(provider: Provider) -> None:
+    """Let the provider go, within the grace; one that cannot be closed is said, and changes nothing."""
+    try:
+        with anyio.fail_after(GRACE):
+            await provider.aclose()
+    except Exception as error:  # noqa: BLE001  a plugin's code; the run is over and its answer is there
+        complain(f"the provider {provider.name!r} could not be closed: {type(error).__name__}: {error}")
+
+
+def _exit_code(ended: _Ended, signals: Interrupts, stdout: Output, stderr: Output) -> int:
+    if stdout.gone or stderr.gone:
+        return PIPE
+    if stdout.failure is not None:
+        return FAILED
+    if ended.stop_reason in _ANSWERED:
+        return OK
+    if signals.signal is not None:
+        # A run that failed just then counts as interrupted: what it needs may have got the same Ctrl-C.
+        return by_signal(signals.signal)
+    if ended.error is not None:
+        return CONFIG if isinstance(ended.error, ConfigError) else FAILED
+    return LIMIT if ended.stop_reason in _LIMITS else FAILED
+
+
+def _explain(ended: _Ended, stdout: Output, *, shown: bool, state: State) -> None:
+    """Say what no sink has said."""
+    if stdout.failure is not None and not stdout.gone:
+        complain(f"standard output cannot be written: {stdout.failure.strerror}")
+    elif ended.error is not None:
+        if not shown:
+            complain(f"the run failed: {described(ended.error)}", ended.error, state=state)
+        elif state.traceback:
+            traceback.print_exception(ended.error)
+    elif not shown and ended.stop_reason not in _ANSWERED:
+        complain(f"the run stopped: {ended.stop_reason}")

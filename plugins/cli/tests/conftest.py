@@ -1,0 +1,99 @@
+"""What the tests of the command share: a real plugin on disk, and the real command in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BECKET = str(Path(sys.executable).with_name("becket"))
+
+
+def install(folder: Path, name: str, source: str, *, version: str = "1.0", requires: str = "") -> None:
+    """Put a distribution `becket-<name>` with one module, which is its plugin, into `folder`."""
+    (folder / f"becket_{name}.py").write_text(source, encoding="utf-8")
+    info = folder / f"becket_{name}-{version}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: becket-{name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(metadata + (f"Requires-Dist: {requires}\n" if requires else ""), encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[becket]\n{name} = becket_{name}\n", encoding="utf-8")
+
+
+class Command:
+    """The command `becket`, in an environment of its own.
+
+    Attributes:
+        path: The program.
+        site: A folder on the path; what is installed there is found.
+        env: The environment variables.
+    """
+
+    path = BECKET
+
+    def __init__(self, site: Path, *shared: Path, cache: Path) -> None:
+        self.site = site
+        # PYTHONUNBUFFERED would hide a missing flush; without compiled modules each process takes a second.
+        own = ("BECKET", "COVERAGE_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NO_COLOR", "FORCE_COLOR")
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        path = [str(folder) for folder in (site, *shared)] + [self.env.get("PYTHONPATH", "")]
+        self.env |= {
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            "PYTHONPYCACHEPREFIX": str(cache),
+            "PYTHONWARNINGS": "error",
+            "COLUMNS": "80",
+            "TERM": "xterm-256color",
+        }
+
+    def install(self, name: str, source: str, **more: str) -> None:
+        """Install a plugin for this test alone."""
+        install(self.site, name, source, **more)
+
+    def __call__(self, *arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run `becket` with these arguments to its end."""
+        more = {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "env": self.env, "timeout": 60} | more
+        if "input" in more:
+            del more["stdin"]
+        return subprocess.run([BECKET, *arguments], capture_output=True, check=False, **more)
+
+    def start(self, *arguments: str, program: tuple[str, ...] = (BECKET,), **more: Any) -> subprocess.Popen[str]:
+        """Start `becket`, or another program, with these arguments, as the leader of a process group of its own."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        more = streams | {"encoding": "utf-8", "env": self.env, "process_group": 0} | more
+        return subprocess.Popen([*program, *arguments], **more)
+
+
+@pytest.fixture(scope="session")
+def _fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fake")
+    install(folder, "fake", Path(__file__).with_name("becket_fake.py").read_text(encoding="utf-8"))
+    return folder
+
+
+@pytest.fixture
+def becket(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, _fake: Path) -> Command:
+    """The command, with the plugin `fake` installed."""
+    site = tmp_path / "site"
+    site.mkdir()
+    return Command(site, _fake, cache=tmp_path_factory.getbasetemp() / "compiled")
+
+
+@pytest.fixture
+def read_until() -> Callable[[Any, str], str]:
+    """Reads a stream up to the line that holds a word; fails where the stream ends before it."""
+
+    def read(stream: Iterator[str], word: str) -> str:
+        seen = ""
+        for line in stream:
+            seen += line
+            if word in line:
+                return seen
+        pytest.fail(f"{word!r} never came; what did:\n{seen}")
+
+    return read

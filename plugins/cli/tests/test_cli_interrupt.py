@@ -1,0 +1,177 @@
+"""Ctrl-C: the first cancels the run, the second ends the process; nothing that a run leaves behind keeps it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ReadUntil = "Callable[[Any, str], str]"
+
+
+def test_ctrl_c_cancels_the_run_and_waits_for_the_tool_to_clean_up(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "-m", "fake:sleeper", "hi") as running:
+        read_until(running.stderr, "SLEEPING")
+        os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert rest.index("CLEANED UP") < rest.index("stopped: cancelled")
+    assert "Traceback" not in rest
+
+
+def test_ctrl_c_is_said_where_no_console_shows_it(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "--sink", "fake", "-m", "fake:sleeper", "hi") as running:
+        read_until(running.stderr, "SLEEPING")
+        os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert rest == "CLEANED UP\nbecket: the run stopped: cancelled\n"
+
+
+def test_a_thread_that_does_not_end_does_not_keep_the_process(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "-m", "fake:stuck", "hi") as running:
+        read_until(running.stderr, "STUCK")
+        os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert "becket: tool 'stuck' did not end when it was cancelled" in rest
+
+
+def test_a_thread_that_outlives_a_time_limit_does_not_keep_the_process(becket: Any) -> None:
+    ended = becket("run", "-m", "fake:stuck", "--timeout", "0.2", "hi")
+    assert ended.returncode == 4
+
+
+@pytest.mark.parametrize(("tool", "word"), [("blocker", "BLOCKING"), ("stubborn", "NOT YET")])
+def test_a_second_ctrl_c_ends_at_once(becket: Any, read_until: Any, tool: str, word: str) -> None:
+    """Whether the tool blocks the event loop, or takes its time to clean up."""
+    with becket.start("run", "-m", f"fake:{tool}", "hi") as running:
+        read_until(running.stderr, {"blocker": "BLOCKING", "stubborn": "RUNNING"}[tool])
+        os.killpg(running.pid, signal.SIGINT)
+        if tool == "stubborn":
+            read_until(running.stderr, word)
+        # Two signals of a kind that are pending at once are one: sent until one of them has found the first one taken.
+        while running.poll() is None:
+            os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert "Traceback" not in rest
+
+
+def test_a_provider_that_does_not_close_can_be_left_with_ctrl_c(becket: Any, read_until: Any) -> None:
+    becket.env["FAKE_CLOSE"] = "hangs"
+    with becket.start("run", "-m", "fake:hello", "hi") as running:
+        read_until(running.stderr, "CLOSING")
+        while running.poll() is None:
+            os.killpg(running.pid, signal.SIGINT)
+    assert running.returncode == 130
+
+
+def test_a_termination_cancels_the_run_too(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "-m", "fake:sleeper", "hi") as running:
+        read_until(running.stderr, "SLEEPING")
+        running.terminate()
+        rest = running.stderr.read()
+    assert running.returncode == 143
+    assert "CLEANED UP" in rest
+
+
+def test_ctrl_c_while_the_prompt_is_awaited_says_so(becket: Any) -> None:
+    """A pipe that is not closed is a prompt that has not ended; the plugin says when it is being read."""
+    read, write = os.pipe()
+    with becket.start("run", "-m", "fake:hello", stdin=read) as running:
+        os.close(read)
+        while not _reads_from(running.pid):
+            assert running.poll() is None
+        os.killpg(running.pid, signal.SIGINT)
+        said = running.stderr.read()
+        os.close(write)
+    assert running.returncode == 130
+    assert said.strip() == "becket: interrupted"
+
+
+def _reads_from(pid: int) -> bool:
+    """Whether the process waits in a read of its standard input."""
+    with open(f"/proc/{pid}/syscall", encoding="ascii") as file:  # noqa: PTH123  a file of the kernel's
+        return file.read().startswith("0 0x0 ")
+
+
+def test_a_process_that_was_told_to_ignore_ctrl_c_does(becket: Any, read_until: Any) -> None:
+    """As `nohup` and a shell's `&` do."""
+    command = f"trap '' INT; exec {becket.path} run -m fake:sleeper hi"
+    with becket.start(command, program=("/bin/sh", "-c")) as running:
+        read_until(running.stderr, "SLEEPING")
+        os.killpg(running.pid, signal.SIGINT)
+        running.terminate()
+        running.stderr.read()
+    assert running.returncode == 143
+
+
+class OnTerminal:
+    """The command on a terminal of its own, as its controlling one."""
+
+    def __init__(self, becket: Any, *arguments: str) -> None:
+        self.pid, self._master = pty.fork()
+        if self.pid == 0:
+            os.execve(becket.path, [becket.path, *arguments], becket.env)
+        self.seen = ""
+
+    def read_until(self, word: str) -> None:
+        while word not in self.seen:
+            piece = self._read()
+            assert piece, f"{word!r} never came; what did:\n{self.seen}"
+
+    def read(self) -> None:
+        while self._read():
+            pass
+
+    def _read(self) -> str:
+        try:
+            piece = os.read(self._master, 4096).decode("utf-8", "replace")
+        except OSError:  # how Linux says that nobody holds the other end any more
+            return ""
+        self.seen += piece
+        return piece
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        self.read()
+        os.close(self._master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_on_a_terminal_the_answer_is_shown(becket: Any) -> None:
+    terminal = OnTerminal(becket, "run", "-m", "fake:hello", "hi")
+    assert terminal.end() == 0
+    assert "Hello, world.\r\n" in terminal.seen
+
+
+def test_on_a_terminal_ctrl_c_cancels_the_run(becket: Any) -> None:
+    terminal = OnTerminal(becket, "run", "-m", "fake:sleeper", "hi")
+    terminal.read_until("SLEEPING")
+    terminal.type("\x03")
+    assert terminal.end() == 130
+    assert "CLEANED UP" in terminal.seen
+    assert "stopped: cancelled" in terminal.seen
+
+
+def test_on_a_terminal_a_prompt_is_asked_for(becket: Any) -> None:
+    terminal = OnTerminal(becket, "run", "-m", "fake:hello")
+    assert terminal.end() == 2
+    assert "There is no prompt." in terminal.seen
+
+
+def test_on_a_terminal_tables_fit(becket: Any) -> None:
+    becket.env["COLUMNS"] = "70"
+    terminal = OnTerminal(becket, "tools")
+    assert terminal.end() == 0
+    assert "calculator" in terminal.seen
+    assert max(map(len, terminal.seen.splitlines())) <= 70

@@ -1,0 +1,210 @@
+"""What plugins add to the command line, and what broken ones must not take away from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+COMMAND = """
+import click
+from becket import hookimpl
+
+@click.command()
+@click.pass_context
+def greet(ctx):
+    "Greet the world."
+    click.echo("Hello from a plugin")
+    {body}
+
+@hookimpl
+def register_commands(cli):
+    cli.add_command(greet{name})
+"""
+
+BROKEN = {
+    "no_import": ("import not_there_at_all", "No module named 'not_there_at_all'"),
+    "exits": ("raise SystemExit(3)", "SystemExit"),
+    "no_hook": (
+        "from becket import hookimpl\n@hookimpl\ndef register_tool(): return []",
+        "did you mean 'register_tools'?",
+    ),
+    "hook_fails": (
+        "from becket import hookimpl\n@hookimpl\ndef register_commands(cli): raise ValueError('no luck')",
+        "no luck",
+    ),
+    "no_command": (
+        "from becket import hookimpl\n@hookimpl\ndef register_commands(cli): cli.add_command('greet')",
+        "'greet' is no click.Command",
+    ),
+    "bad_help": (
+        "import click\nfrom becket import hookimpl\n"
+        "class Odd(click.Command):\n    def get_short_help_str(self, limit=45): raise KeyError('help')\n"
+        "@hookimpl\ndef register_commands(cli): cli.add_command(Odd('odd'))",
+        "KeyError: 'help'",
+    ),
+    "takes_run": (COMMAND.format(body="", name=", 'run'"), "there is a command 'run' already"),
+}
+
+
+def test_a_command_of_a_plugin_is_listed_and_runs(becket: Any) -> None:
+    becket.install("greeting", COMMAND.format(body="ctx.exit(9)", name=""))
+    assert "Greet the world." in becket("--help").stdout
+    ended = becket("greet")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (9, "Hello from a plugin\n", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ("return 5", 0, ""),
+        ("raise SystemExit(6)", 6, ""),
+        ("raise click.UsageError('not so')", 2, "Error: not so"),
+        ("raise ValueError('a bug')", 1, "becket: ValueError: a bug\n"),
+        ("import becket; raise becket.ConfigError('not set up')", 3, "becket: not set up\n"),
+        ("input()", 1, "standard input has ended"),
+        ("raise KeyboardInterrupt", 130, "becket: interrupted"),
+        ("raise BrokenPipeError", 141, ""),
+    ],
+)
+def test_a_command_of_a_plugin_ends_as_becket_itself_does(becket: Any, body: str, code: int, says: str) -> None:
+    becket.install("greeting", COMMAND.format(body=body, name=""))
+    ended = becket("greet")
+    assert ended.returncode == code
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_named_once_and_spoils_nothing(becket: Any, source: str, reason: str) -> None:
+    becket.install("broken", source, version="0.3")
+    becket.install("greeting", COMMAND.format(body="", name=""))
+    shown, greeted, ran = becket("--help"), becket("greet"), becket("run", "-m", "fake:hello", "hi")
+    assert (shown.returncode, greeted.returncode, ran.returncode) == (0, 0, 0)
+    assert "Greet the world." in shown.stdout
+    assert "Run an agent on PROMPT." in shown.stdout
+    assert greeted.stdout == "Hello from a plugin\n"
+    assert ran.stdout == "Hello, world.\n"
+    for said in (shown.stderr, greeted.stderr):
+        assert said.count("\n") == 1
+        assert said.startswith("becket: plugin 'broken' (becket-broken 0.3) is left out: ")
+        assert reason in said
+        assert "-p no:broken" in said
+
+
+def test_a_blocked_plugin_is_not_spoken_of(becket: Any) -> None:
+    becket.install("broken", "import not_there_at_all")
+    assert becket("run", "-q", "-p", "no:broken", "-m", "fake:hello", "hi").stderr == ""
+
+
+def test_a_traceback_tells_plugin_authors_where_it_broke(becket: Any) -> None:
+    becket.install("broken", "import not_there_at_all")
+    said = becket("plugins", "--traceback").stderr
+    assert "import not_there_at_all" in said
+    assert "ModuleNotFoundError" in said
+
+
+def test_what_a_plugin_prints_while_it_is_imported_is_no_output(becket: Any) -> None:
+    becket.install("noisy", "from becket import tool\nprint('noise')\n@tool\ndef t() -> str: return ''")
+    ended = becket("models", "--json")
+    assert "noise" not in ended.stdout
+    assert json.loads(ended.stdout)
+
+
+def test_the_version_reads_no_plugin(becket: Any) -> None:
+    becket.install("broken", "import sys; print('imported', file=sys.stderr); raise ValueError")
+    ended = becket("--version")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "becket 0.1.0\n", "")
+
+
+def test_the_help_of_a_command_reads_no_plugin(becket: Any) -> None:
+    becket.install("broken", "import sys; print('imported', file=sys.stderr); raise ValueError")
+    ended = becket("run", "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "130 interrupted" in ended.stdout
+
+
+def test_a_working_directory_that_is_gone_is_no_obstacle(becket: Any, tmp_path: Any) -> None:
+    import subprocess
+
+    line = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && {becket.path} --help"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=becket.env)
+    assert ended.returncode == 0
+    assert "Run an agent on PROMPT." in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_command_that_there_is_not_is_a_usage_error(becket: Any) -> None:
+    ended = becket("rum")
+    assert ended.returncode == 2
+    assert "No such command 'rum'" in ended.stderr
+
+
+# Lists
+
+
+def test_plugins_are_listed_with_what_became_of_them(becket: Any) -> None:
+    becket.install("broken", "import not_there_at_all", version="0.3")
+    ended = becket("plugins", "-p", "no:local")
+    rows = {line.split()[0]: line for line in ended.stdout.splitlines()}
+    assert "quarantined" in rows["broken"]
+    assert "No module named 'not_there_at_all'" in rows["broken"]
+    assert "blocked" in rows["local"]
+    assert "becket-fake" in rows["fake"]
+    assert ended.stderr == ""
+
+
+def test_plugins_as_json(becket: Any) -> None:
+    rows = {row["name"]: row for row in json.loads(becket("plugins", "--json").stdout)}
+    assert rows["fake"]["distribution"] == "becket-fake"
+    assert rows["fake"]["status"] == "loaded"
+    assert rows["fake"]["adds"]["providers"] == ["fake"]
+
+
+def test_tools_are_listed_with_whether_they_are_granted(becket: Any) -> None:
+    rows = {row["name"]: row for row in json.loads(becket("tools", "--json").stdout)}
+    assert rows["ready"]["granted"] is True
+    assert rows["writer"]["granted"] is False
+    assert rows["remote"]["reach"] == "network"
+    assert rows["calculator"]["parameters"]["type"] == "object"
+
+
+def test_a_tool_without_a_schema_does_not_hide_the_others(becket: Any) -> None:
+    becket.install("odd", "from becket import tool\n@tool\ndef odd(x: 'Missing') -> str: return ''")
+    ended = becket("tools", "--json")
+    rows = {row["name"]: row for row in json.loads(ended.stdout)}
+    assert rows["odd"]["parameters"] is None
+    assert rows["ready"]["parameters"] is not None
+    assert "becket: the tool 'odd' cannot be used: " in ended.stderr
+
+
+def test_tools_of_one_name_are_listed_as_they_can_be_asked_for(becket: Any) -> None:
+    becket.install("twin", "from becket import tool\n@tool\ndef ready() -> str: return ''")
+    names = {line.split()[0] for line in becket("tools").stdout.splitlines()}
+    assert {"becket-fake:ready", "becket-twin:ready"} <= names
+
+
+def test_models_are_listed_one_a_line_for_other_programs(becket: Any) -> None:
+    ended = becket("models")
+    lines = ended.stdout.splitlines()
+    assert lines[0].split() == ["MODEL", "DEFAULT", "PLUGIN", "DESCRIPTION"]
+    assert any(line.split()[:3] == ["fake:hello", "no", "becket-fake"] for line in lines)
+
+
+def test_a_provider_that_cannot_list_its_models_does_not_hide_the_others(becket: Any) -> None:
+    becket.install(
+        "mute",
+        "from becket import hookimpl\nfrom becket.testing import ScriptedProvider, text\n"
+        "class Mute(ScriptedProvider):\n    def models(self): raise OSError('no list')\n"
+        "@hookimpl\ndef register_providers(): return [Mute(text('x'), name='mute')]",
+    )
+    ended = becket("models")
+    assert "fake:hello" in ended.stdout
+    assert "becket: the provider 'mute' cannot list its models: OSError: no list" in ended.stderr
+
+
+def test_without_providers_the_list_says_what_to_install(becket: Any) -> None:
+    ended = becket("models", "-p", "no:fake", "-p", "no:local")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "install a plugin" in ended.stderr

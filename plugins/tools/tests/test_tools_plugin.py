@@ -1,0 +1,51 @@
+"""What the host, the model and the policy get to know of the two tools."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import becket_tools
+import pytest
+from becket_tools import calculator, current_time
+
+if TYPE_CHECKING:
+    from becket import Tool
+
+
+def test_the_entry_point_leads_to_the_module() -> None:
+    [found] = entry_points(group="becket", name="tools")
+    assert found.load() is becket_tools
+
+
+def test_the_hook_registers_both_tools() -> None:
+    assert becket_tools.register_tools() == [calculator, current_time]
+
+
+@pytest.mark.parametrize("tool", [calculator, current_time])
+def test_each_is_a_tool_that_may_be_called_again_and_stays_on_this_machine(tool: Tool[..., str]) -> None:
+    assert (tool.reach, tool.idempotent) == ("local", True)
+
+
+def test_the_calculator_only_computes_and_the_clock_reads() -> None:
+    assert (calculator.effect, current_time.effect) == ("none", "read")
+
+
+def test_the_model_is_told_one_text_argument_each() -> None:
+    schemas: dict[str, Any] = {tool.name: tool.spec.schema for tool in (calculator, current_time)}
+    shown = {name: (list(schema["properties"]), schema.get("required")) for name, schema in schemas.items()}
+    assert shown == {"calculator": (["expression"], ["expression"]), "current_time": (["timezone"], None)}
+
+
+def test_importing_the_plugin_imports_nothing_that_only_a_call_needs() -> None:
+    heavy = {"simpleeval", "zoneinfo", "tzdata", "difflib", "becket_tools._calculate", "becket_tools._clock"}
+    script = f"""
+import becket, sys
+before = set(sys.modules)
+import becket_tools
+print(*{heavy!r} & (set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603  our own words
+    assert done.stdout.split() == []

@@ -1,0 +1,32 @@
+"""Errors survive what hosts do with them: they are pickled by process pools, and copied."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import becket
+import pytest
+from becket import BecketError, ConfigError, PluginError, ProtocolError, ProviderError, ToolError
+
+ERRORS = [
+    ConfigError("a"),
+    ProtocolError("b"),
+    ToolError("c"),
+    PluginError("d", plugin="weather", distribution="becket-weather 1.0", hook="register_tools"),
+    ProviderError("e", provider="vendor", status=429, retryable=True, retry_after=2.5),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_is_pickled_and_copied_whole(error: BecketError) -> None:
+    for made in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301  our own
+        assert type(made) is type(error)
+        assert str(made) == str(error)
+        assert vars(made) == vars(error)
+
+
+def test_one_base_catches_every_error_of_becket() -> None:
+    errors = [getattr(becket, name) for name in becket.__all__ if name.endswith("Error")]
+    assert len(errors) == len(ERRORS) + 1
+    assert all(issubclass(error, BecketError) for error in errors)

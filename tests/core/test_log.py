@@ -1,0 +1,82 @@
+"""The log numbers events, keeps the last of them, and names those of the loop."""
+
+from __future__ import annotations
+
+import pytest
+from becket import (
+    CycleStarted,
+    DecisionMade,
+    DecisionRequested,
+    Event,
+    MemoryLog,
+    Message,
+    MessageAdded,
+    OutputPartial,
+    PluginEvent,
+    PluginFailed,
+    ReasoningDelta,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolResult,
+    ToolStarted,
+    UnknownEvent,
+)
+from becket.log import event_key
+
+
+@pytest.mark.anyio
+async def test_events_are_numbered_from_one_and_the_last_are_kept() -> None:
+    log = MemoryLog(keep=3)
+    for number in range(5):
+        assert log.append(TextDelta(str(number)))
+    await log.flush()
+    assert [(event.seq, event["data"]) for event in log.after(0)] == [(3, "2"), (4, "3"), (5, "4")]
+    assert [event.seq for event in log.after(4)] == [5]
+    assert log.after(5) == []
+
+
+def test_the_events_of_one_cycle_have_different_keys() -> None:
+    """A log that knows a key drops the event, so two that share one would lose an event."""
+    stamp = {"run_id": "r", "cycle": 1, "attempt": 1}
+    events: list[Event] = [CycleStarted()]
+    for name in ("a", "b"):
+        call = ToolCall(name, "tool")
+        events += [ToolStarted(call), ToolFinished(ToolResult(name, "success"))]
+        events += [DecisionRequested(name, "approve_tool", call), DecisionMade(name, "allow", call_id=name)]
+    events += [MessageAdded(Message("assistant", (Text("x"),))), MessageAdded(Message("user", (Text("x"),)))]
+    keys = []
+    for event in events:
+        for field, value in stamp.items():
+            setattr(event, field, value)
+        keys.append(event_key(event))
+    assert None not in keys
+    assert len(set(keys)) == len(events)
+
+
+def test_an_event_has_the_same_key_in_every_execution_of_its_run() -> None:
+    first = ToolStarted(ToolCall("a", "tool", {"x": 1}), run_id="r", cycle=2, attempt=1, seq=7, time=1.0)
+    again = ToolStarted(ToolCall("a", "tool", {"x": 1}), run_id="r", cycle=2, attempt=1, seq=9, time=5.0)
+    assert event_key(first) == event_key(again)
+    assert event_key(first) != event_key(ToolStarted(first.call, run_id="other", cycle=2, attempt=1))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TextDelta("a"),
+        ReasoningDelta("a"),
+        ToolCallDelta("a", "tool"),
+        ToolProgress("a"),
+        OutputPartial(),
+        PluginEvent("plugin", "name"),
+        PluginFailed("plugin", "hook", "error"),
+        UnknownEvent("name"),
+    ],
+    ids=lambda event: event.type,
+)
+def test_deltas_and_what_plugins_say_have_no_key(event: Event) -> None:
+    assert event_key(event) is None

@@ -48,12 +48,19 @@ def test_blocks_are_one_message_of_the_user() -> None:
 
 def test_an_image_alone_is_a_prompt() -> None:
     image = Image.from_bytes(b"\x89PNG", media_type="image/png")
-    assert to_messages([Text(" "), image]) == (user(Text(" "), image),)
+    blocks: list[Any] = [Text(" "), image]
+    assert to_messages(blocks) == (user(Text(" "), image),)
 
 
 def test_a_conversation_is_itself() -> None:
     """The very same objects: a history is not copied for each run."""
-    messages = [user(Text("hi")), CALL, RESULT, Message("assistant", (Reasoning("hm"), Text(" "))), user(Text("and?"))]
+    messages: list[Message] = [
+        user(Text("hi")),
+        CALL,
+        RESULT,
+        Message("assistant", (Reasoning("hm"), Text(" "))),
+        user(Text("and?")),
+    ]
     assert all(map(lambda one, other: one is other, to_messages(messages), messages))
     assert to_messages(messages[0]) == (messages[0],)
 
@@ -143,11 +150,12 @@ def test_lone_surrogates_become_replacement_characters_wherever_they_are() -> No
 
 
 def test_json_in_a_history_is_json() -> None:
-    given: Any = {"x": (1, 2)}
+    given: dict[str, Any] = {"x": (1, 2)}
     (call, _) = to_messages([Message("assistant", (ToolCall("a", "tool", given),)), RESULT])
     assert call.tool_calls[0].arguments == {"x": [1, 2]}
+    given["y"] = object()
     with pytest.raises(ConfigError, match=r"ToolCall\(id='a'.* in the prompt is no JSON: it cannot be written as JSON"):
-        to_messages([Message("assistant", (ToolCall("a", "tool", {**given, "y": object()}),)), RESULT])
+        to_messages([Message("assistant", (ToolCall("a", "tool", given),)), RESULT])
 
 
 def test_the_text_of_a_message_is_its_text_blocks() -> None:

@@ -371,7 +371,7 @@ async def test_leaving_what_was_not_entered_is_an_error() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_runtime_opened_in_one_loop_is_used_from_another(anyio_backend_name: str) -> None:
+async def test_a_runtime_opened_in_one_loop_is_used_from_another() -> None:
     """The runs of the other loop are none of this block's: it neither holds nor ends them."""
     model = Model()
     async with runtime_of(model) as runtime:

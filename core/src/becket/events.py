@@ -15,7 +15,6 @@ from becket._values import ByType, JsonValue, Value, adapter, clean_text, value
 from becket.content import (
     AgentResult,
     ContentBlock,
-    Document,
     Image,
     Json,
     Message,

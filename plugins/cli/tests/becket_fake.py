@@ -1,18 +1,28 @@
 """A plugin whose models do what the tests of the command need, and whose tools misbehave."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import anyio
-
 from becket import ConfigError, ModelFinished, ModelInfo, ProviderError, Usage, hookimpl, tool
 from becket.testing import ScriptedProvider, calls, text
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Any
 
-def say(what):
-    print(what, file=sys.stderr, flush=True)
+    from becket import Event, ModelEvent, ModelRequest, RunInfo
+    from becket.testing import Script, Step
+
+
+def say(what: str) -> None:
+    sys.stderr.write(f"{what}\n")
+    sys.stderr.flush()
 
 
 @tool(effect="none")
@@ -42,7 +52,7 @@ def stuck() -> str:
 async def blocker() -> str:
     """Block the event loop for longer than any test."""
     say("BLOCKING")
-    time.sleep(600)
+    time.sleep(600)  # noqa: ASYNC251  the mistake that a second Ctrl-C must be able to end
 
 
 @tool(effect="read")
@@ -60,8 +70,8 @@ async def stubborn() -> str:
 @tool(effect="none")
 def printer() -> str:
     """Print, as it should not, and start a program that does."""
-    print("printed by a tool")
-    subprocess.run([sys.executable, "-c", "print('printed by a program')"], check=True)
+    print("printed by a tool")  # noqa: T201  the mistake that must not spoil the answer
+    subprocess.run([sys.executable, "-c", "print('printed by a program')"], check=True)  # noqa: S603  our own Python
     return "printed"
 
 
@@ -77,53 +87,55 @@ def remote() -> str:
     return "answered"
 
 
-def tools_of(request):
+def tools_of(request: ModelRequest) -> list[Step]:
     return text(" ".join(spec.name for spec in request.tools))
 
 
-def said(request):
+def said(request: ModelRequest) -> list[Step]:
     return text("system=", request.system, " prompt=", request.messages[-1].text)
 
 
-def options(request):
+def options(request: ModelRequest) -> list[Step]:
     return text(f"{request.options.temperature} {request.options.max_tokens}")
 
 
-def model(name, *scripts):
+def model(name: str, *scripts: Script) -> tuple[str, ScriptedProvider]:
     return name, ScriptedProvider(*scripts, name="fake", model=name)
 
 
-MODELS = dict([
-    model("hello", text("Hello, ", "world.")),
-    model("lines", lambda request: text(*(f"line {n}\n" for n in range(100_000)))),
-    model("tools", tools_of),
-    model("said", said),
-    model("options", options),
-    model("fails", [ProviderError("the service is down", provider="fake")]),
-    model("breaks", [ValueError("a bug in a provider")]),
-    model("exits", [SystemExit(7)]),
-    model("refuses", [ConfigError("no model of that name")]),
-    model("cut", text("Hel", stop=ModelFinished("max_tokens", Usage(1, 1)))),
-    model("filtered", text("H", stop=ModelFinished("content_filtered", Usage(1, 1)))),
-    model("forever", calls(("ready", {}))),
-    *(
-        model(name, calls((name, {})), text("done"))
-        for name in ("ready", "sleeper", "stuck", "blocker", "stubborn", "printer", "writer")
-    ),
-])
+MODELS = dict(
+    [
+        model("hello", text("Hello, ", "world.")),
+        model("lines", lambda request: text(*(f"line {n}\n" for n in range(100_000)))),
+        model("tools", tools_of),
+        model("said", said),
+        model("options", options),
+        model("fails", [ProviderError("the service is down", provider="fake")]),
+        model("breaks", [ValueError("a bug in a provider")]),
+        model("exits", [SystemExit(7)]),
+        model("refuses", [ConfigError("no model of that name")]),
+        model("cut", text("Hel", stop=ModelFinished("max_tokens", Usage(1, 1)))),
+        model("filtered", text("H", stop=ModelFinished("content_filtered", Usage(1, 1)))),
+        model("forever", calls(("ready", {}))),
+        *(
+            model(name, calls((name, {})), text("done"))
+            for name in ("ready", "sleeper", "stuck", "blocker", "stubborn", "printer", "writer")
+        ),
+    ]
+)
 
 
 class Fake:
     name = "fake"
-    default_model = None
+    default_model: str | None = None
 
-    def models(self):
+    def models(self) -> list[ModelInfo]:
         return [ModelInfo(name, f"the script {name}") for name in sorted(MODELS)]
 
-    def stream(self, request):
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         return MODELS[request.model].stream(request)
 
-    async def aclose(self):
+    async def aclose(self) -> None:
         if os.environ.get("FAKE_CLOSE") == "fails":
             raise OSError("it is stuck")
         if os.environ.get("FAKE_CLOSE") == "hangs":
@@ -137,33 +149,33 @@ class Types:
     name = "fake"
     required = False
 
-    def __init__(self, prefix=""):
+    def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
 
-    def open(self, run):
+    def open(self, run: RunInfo) -> Types:
         self.stdout = sys.stdout
         return self
 
-    def with_argument(self, argument):
+    def with_argument(self, argument: str) -> Types:
         return Types(f"{argument} ")
 
-    def emit(self, event):
+    def emit(self, event: Event) -> None:
         self.stdout.write(f"{self.prefix}{event.type}\n")
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
 @hookimpl
-def register_sinks():
+def register_sinks() -> list[Types]:
     return [Types()]
 
 
 @hookimpl
-def register_providers():
+def register_providers() -> list[Fake]:
     return [Fake()]
 
 
 @hookimpl
-def register_tools():
+def register_tools() -> list[Any]:
     return [ready, sleeper, stuck, blocker, stubborn, printer, writer, remote]

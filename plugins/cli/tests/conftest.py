@@ -60,13 +60,31 @@ class Command:
         more = {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "env": self.env, "timeout": 60} | more
         if "input" in more:
             del more["stdin"]
-        return subprocess.run([BECKET, *arguments], capture_output=True, check=False, **more)
+        return subprocess.run([BECKET, *arguments], capture_output=True, check=False, **more)  # noqa: S603  ours
+
+    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
+        """What bash makes of a line; `becket` in it is the command."""
+        path = f"{Path(BECKET).parent}{os.pathsep}{self.env['PATH']}"
+        return subprocess.run(  # noqa: S603  our own line
+            ["/bin/bash", "-c", line],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.env | {"PATH": path},
+            timeout=60,
+        )
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the same environment."""
+        return subprocess.run(  # noqa: S603  our own code
+            [sys.executable, *arguments], capture_output=True, text=True, check=False, env=self.env, timeout=60
+        )
 
     def start(self, *arguments: str, program: tuple[str, ...] = (BECKET,), **more: Any) -> subprocess.Popen[str]:
         """Start `becket`, or another program, with these arguments, as the leader of a process group of its own."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         more = streams | {"encoding": "utf-8", "env": self.env, "process_group": 0} | more
-        return subprocess.Popen([*program, *arguments], **more)
+        return subprocess.Popen([*program, *arguments], **more)  # noqa: S603  as above
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ReadUntil = "Callable[[Any, str], str]"
 
 
 def test_ctrl_c_cancels_the_run_and_waits_for_the_tool_to_clean_up(becket: Any, read_until: Any) -> None:
@@ -48,20 +43,27 @@ def test_a_thread_that_outlives_a_time_limit_does_not_keep_the_process(becket: A
     assert ended.returncode == 4
 
 
-@pytest.mark.parametrize(("tool", "word"), [("blocker", "BLOCKING"), ("stubborn", "NOT YET")])
-def test_a_second_ctrl_c_ends_at_once(becket: Any, read_until: Any, tool: str, word: str) -> None:
-    """Whether the tool blocks the event loop, or takes its time to clean up."""
-    with becket.start("run", "-m", f"fake:{tool}", "hi") as running:
-        read_until(running.stderr, {"blocker": "BLOCKING", "stubborn": "RUNNING"}[tool])
+def test_a_second_ctrl_c_ends_a_run_that_takes_its_time_to_clean_up(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "-m", "fake:stubborn", "hi") as running:
+        read_until(running.stderr, "RUNNING")
         os.killpg(running.pid, signal.SIGINT)
-        if tool == "stubborn":
-            read_until(running.stderr, word)
-        # Two signals of a kind that are pending at once are one: sent until one of them has found the first one taken.
+        read_until(running.stderr, "NOT YET")
+        os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert rest == ""
+
+
+def test_a_second_ctrl_c_ends_a_run_whose_event_loop_is_blocked(becket: Any, read_until: Any) -> None:
+    with becket.start("run", "-m", "fake:blocker", "hi") as running:
+        read_until(running.stderr, "BLOCKING")
+        # Of two signals that are pending at once one is lost, and nothing shows that the first was taken: sent again
+        # until it has ended.
         while running.poll() is None:
             os.killpg(running.pid, signal.SIGINT)
         rest = running.stderr.read()
     assert running.returncode == 130
-    assert "Traceback" not in rest
+    assert rest == ""
 
 
 def test_a_provider_that_does_not_close_can_be_left_with_ctrl_c(becket: Any, read_until: Any) -> None:
@@ -83,7 +85,7 @@ def test_a_termination_cancels_the_run_too(becket: Any, read_until: Any) -> None
 
 
 def test_ctrl_c_while_the_prompt_is_awaited_says_so(becket: Any) -> None:
-    """A pipe that is not closed is a prompt that has not ended; the plugin says when it is being read."""
+    """A pipe that is not closed is a prompt that has not ended."""
     read, write = os.pipe()
     with becket.start("run", "-m", "fake:hello", stdin=read) as running:
         os.close(read)
@@ -119,7 +121,7 @@ class OnTerminal:
     def __init__(self, becket: Any, *arguments: str) -> None:
         self.pid, self._master = pty.fork()
         if self.pid == 0:
-            os.execve(becket.path, [becket.path, *arguments], becket.env)
+            os.execve(becket.path, [becket.path, *arguments], becket.env)  # noqa: S606  it is the fork's own
         self.seen = ""
 
     def read_until(self, word: str) -> None:

@@ -39,9 +39,11 @@ BROKEN = {
         "'greet' is no click.Command",
     ),
     "bad_help": (
-        "import click\nfrom becket import hookimpl\n"
-        "class Odd(click.Command):\n    def get_short_help_str(self, limit=45): raise KeyError('help')\n"
-        "@hookimpl\ndef register_commands(cli): cli.add_command(Odd('odd'))",
+        (
+            "import click\nfrom becket import hookimpl\n"
+            "class Odd(click.Command):\n    def get_short_help_str(self, limit=45): raise KeyError('help')\n"
+            "@hookimpl\ndef register_commands(cli): cli.add_command(Odd('odd'))"
+        ),
         "KeyError: 'help'",
     ),
     "takes_run": (COMMAND.format(body="", name=", 'run'"), "there is a command 'run' already"),
@@ -126,10 +128,8 @@ def test_the_help_of_a_command_reads_no_plugin(becket: Any) -> None:
 
 
 def test_a_working_directory_that_is_gone_is_no_obstacle(becket: Any, tmp_path: Any) -> None:
-    import subprocess
-
-    line = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && {becket.path} --help"
-    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=becket.env)
+    gone = tmp_path / "gone"
+    ended = becket.shell(f"mkdir {gone} && cd {gone} && rmdir {gone} && becket --help")
     assert ended.returncode == 0
     assert "Run an agent on PROMPT." in ended.stdout
     assert "Traceback" not in ended.stderr

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 
 def test_it_runs_as_a_module_too(becket: Any) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "becket_cli", "run", "-q", "-m", "fake:hello", "hi"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=becket.env,
-    )
+    ended = becket.python("-m", "becket_cli", "run", "-q", "-m", "fake:hello", "hi")
     assert (ended.returncode, ended.stdout) == (0, "Hello, world.\n")
 
 
@@ -39,9 +31,8 @@ def _loaded(becket: Any, *arguments: str) -> set[str]:
         f"sys.argv = {['becket', *arguments]!r}\n"
         "main()\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=becket.env
-    )
+    ended = becket.python("-c", code)
+    assert ended.returncode == 0
     return set(ended.stderr.split())
 
 
@@ -54,3 +45,13 @@ def test_every_exit_code_is_in_the_help(becket: Any) -> None:
 def test_a_shell_can_complete(becket: Any) -> None:
     becket.env |= {"_BECKET_COMPLETE": "bash_complete", "COMP_WORDS": "becket pl", "COMP_CWORD": "1"}
     assert becket().stdout == "plain,plugins\n"
+
+
+def test_a_process_that_does_not_end_is_ended(becket: Any) -> None:
+    code = (
+        "import threading\n"
+        "from becket_cli._leave import leave_within\n"
+        "leave_within(0.05, 7)\n"
+        "threading.Event().wait()\n"
+    )
+    assert becket.python("-c", code).returncode == 7

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from becket_cli._exits import State, complain, described
+from becket_cli._exits import PIPE, State, complain, described
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Commands"]
 
@@ -31,9 +31,15 @@ class Commands(click.Group):
         """The command of this name, or None."""
         return super().get_command(ctx, cmd_name) or self._contributed(ctx).get(cmd_name)
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; `--help` and `--version` print here."""
+        with _quiet_about_pipes():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. What it returns is not its exit code: `ctx.exit(code)` gives one."""
-        super().invoke(ctx)
+        with _quiet_about_pipes():
+            super().invoke(ctx)
 
     def _contributed(self, ctx: click.Context) -> Mapping[str, click.Command]:
         found: Mapping[str, click.Command] | None = ctx.meta.get("becket.commands")
@@ -56,6 +62,15 @@ class Commands(click.Group):
         if not ctx.resilient_parsing:  # a shell completes a word: nobody wants to read anything
             tell_left_out(runtime.plugins, state)
         return offered.commands
+
+
+@contextlib.contextmanager
+def _quiet_about_pipes() -> Iterator[None]:
+    """End with the exit code for a reader who has gone. click would end with 1, as if the command had failed."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(PIPE) from None
 
 
 class _Offered(click.Group):

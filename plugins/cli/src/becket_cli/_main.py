@@ -62,9 +62,7 @@ def cli() -> None:
 @click.option("--limit-cycles", metavar="N", type=click.IntRange(min=1), help="Model calls. Default: 100.")
 @click.option("--limit-tool-calls", metavar="N", type=click.IntRange(min=1), help="Tool calls. Default: no limit.")
 @click.option("--limit-tokens", metavar="N", type=click.IntRange(min=1), help="Tokens in all. Default: no limit.")
-@click.option(
-    "--timeout", metavar="SECONDS", type=Number(min=0, min_open=True), help="Wall time. Default: no limit."
-)
+@click.option("--timeout", metavar="SECONDS", type=Number(min=0, min_open=True), help="Wall time. Default: no limit.")
 @click.option("--temperature", metavar="X", type=Number(min=0), help="0 for the likeliest token each time.")
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="Tokens that one answer may have.")
 @traceback_option
@@ -195,8 +193,6 @@ def _invoked(state: State) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        return PIPE
     except Exception as error:  # noqa: BLE001  the last resort: an error in a line, not in a page
         return _explained(error, state)
     return code if isinstance(code, int) else OK

@@ -43,4 +43,4 @@ def _read() -> str:
         ) from error
     if "\0" in text:
         raise click.UsageError(f"Standard input is no text: it has a NUL byte at offset {raw.index(0)}.")
-    return text
+    return text.removesuffix("\n").removesuffix("\r")  # `echo hi |` asks what `hi` as an argument does

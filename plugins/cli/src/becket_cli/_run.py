@@ -79,7 +79,7 @@ class _Ended:
     """How the run ended: by a stop reason, or by an error."""
 
     stop_reason: str = ""
-    error: Exception | None = None
+    error: Exception | SystemExit | None = None
 
 
 def run(wanted: Wanted, state: State) -> int:
@@ -145,7 +145,7 @@ async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) 
                         lines.write_line(event.to_json())
                     if isinstance(event, RunFinished):
                         ended.stop_reason = event.result.stop_reason
-        except Exception as error:  # noqa: BLE001  whatever it is that the run has failed with
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
             ended.error = error
         tasks.cancel_scope.cancel()
     return ended

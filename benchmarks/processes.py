@@ -24,16 +24,8 @@ __all__ = ["command", "imports", "installed"]
 MS = 1e3
 MEGABYTE = 1e6
 HEAVY: Final = (
-    "pydantic",
-    "importlib_metadata",
-    "asyncio",
-    "rich",
-    "httpx",
-    "httpx2",
-    "aiohttp",
-    "httpcore",
-    "trio",
-    "click",
+    *("pydantic", "importlib_metadata", "asyncio", "rich"),
+    *("httpx", "httpx2", "aiohttp", "httpcore", "trio", "click"),
 )
 CORE: Final = Path(__file__).resolve().parent.parent / "core"
 
@@ -93,8 +85,8 @@ def installed(settings: Settings) -> list[Figure]:
         return [Figure(row=name, becket=None, note=why) for name in names]
     with tempfile.TemporaryDirectory() as folder:
         python = str(Path(folder, "bin", "python"))
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)  # noqa: S603  as said
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, str(CORE)], check=True)  # noqa: S603  as said
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)  # noqa: S603  as below
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, str(CORE)], check=True)  # noqa: S603  as below
         site = next(Path(folder, "lib").glob("python*/site-packages"))
         sizes = {path.name: _size(path) for path in site.iterdir() if not path.name.startswith("_virtualenv")}
     distributions = [name for name in sizes if name.endswith(".dist-info")]

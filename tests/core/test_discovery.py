@@ -9,19 +9,19 @@ import subprocess
 import sys
 import zipfile
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import becket
 import pytest
+from becket.discovery import canonical, discover, unmet_requirement
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-import becket
-from becket.discovery import canonical, discover, unmet_requirement
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from becket.discovery import Candidate
 
 
@@ -339,7 +339,7 @@ def test_importing_becket_reads_no_metadata() -> None:
     code = """
 import sys
 import becket
-print([name for name in sys.modules if name.split(".")[0] == "importlib_metadata" or name.startswith("importlib.metadata")])
+print([name for name in sys.modules if name.startswith(("importlib_metadata", "importlib.metadata"))])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  this interpreter
     assert ran.stdout.strip() == "[]"

@@ -12,10 +12,10 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from becket import Agent, ConfigError, Plugin, PluginError, Runtime, hookimpl, tool
 from becket.discovery import discover
 from becket.testing import ListSink, ScriptedProvider, text
+from pluggy import PluginValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,13 +186,19 @@ def test_objects_of_the_host_are_plugins_too() -> None:
         def register_sinks(self) -> list[ListSink]:
             return [ListSink("mine")]
 
-    runtime = Runtime(plugins=[module, Sinks, object_plugin("Models", register_providers=lambda: [scripted()])], discover=False)
+    runtime = Runtime(
+        plugins=[module, Sinks, object_plugin("Models", register_providers=lambda: [scripted()])], discover=False
+    )
     assert [(one.name, one.distribution, one.status) for one in runtime.plugins] == [
         ("my_module", None, "loaded"),
         ("Sinks", None, "loaded"),
         ("Models", None, "loaded"),
     ]
-    assert (list(runtime.tools), list(runtime.available_sinks), list(runtime.providers)) == (["shout"], ["mine"], ["scripted"])
+    assert (list(runtime.tools), list(runtime.available_sinks), list(runtime.providers)) == (
+        ["shout"],
+        ["mine"],
+        ["scripted"],
+    )
 
 
 def scripted(name: str = "scripted", model: str = "model") -> ScriptedProvider:
@@ -201,7 +207,7 @@ def scripted(name: str = "scripted", model: str = "model") -> ScriptedProvider:
 
 # -- what goes wrong, one plugin at a time -----------------------------------------------------------------------------
 
-BROKEN = {
+BROKEN: dict[str, tuple[str, str, type[BaseException]]] = {
     "raises": ("raise ValueError('no\\n  key')", "it could not be imported: ValueError: no key", ValueError),
     "exits": ("import sys\nsys.exit(3)", "it could not be imported: SystemExit: 3", SystemExit),
     "syntax": ("def (", "it could not be imported: SyntaxError", SyntaxError),
@@ -211,22 +217,42 @@ BROKEN = {
         "it could not be imported: Mute",
         Exception,
     ),
-    "needs": ("import yr_of_2019", "it could not be imported: ModuleNotFoundError: No module named 'yr_of_2019'", ImportError),
-    "empty": ("", "it implements no hook and holds no tool", Exception),
-    "fails": ("def register_tools(): return 1 / 0", "its register_tools failed: ZeroDivisionError", ZeroDivisionError),
+    "needs": ("import yr_of_2019", "imported: ModuleNotFoundError: No module named 'yr_of_2019'", ImportError),
+    "empty": ("", "it implements no hook and holds no tool", PluginValidationError),
+    "fails": ("def register_tools(): 1 / 0", "its register_tools failed: ZeroDivisionError", ZeroDivisionError),
     "leaves": ("def register_tools(): raise SystemExit", "its register_tools failed: SystemExit", SystemExit),
     "number": ("def register_tools(): return 42", "its register_tools failed: TypeError: 'int'", TypeError),
     "wrong": ("def register_tools(): return ['calculator']", "it gave 'calculator', which is no Tool", TypeError),
-    "function": ("def register_tools(): return [print]", "it gave <built-in function print>, which is no Tool", TypeError),
+    "function": (
+        "def register_tools(): return [print]",
+        "<built-in function print>, which is no Tool",
+        TypeError,
+    ),
     "sink": ("def register_sinks(): return [object()]", "which is no Sink", TypeError),
     "provider": ("def register_providers(): return [object()]", "which is no Provider", TypeError),
-    "midway": ("def register_tools():\n    yield own\n    raise OSError('disk')", "its register_tools failed: OSError: disk", OSError),
+    "midway": (
+        "def register_tools():\n    yield own\n    raise OSError('disk')",
+        "its register_tools failed: OSError: disk",
+        OSError,
+    ),
     "async": ("async def register_tools(): return [own]", "it is async, and must not be", TypeError),
     "asyncgen": ("async def register_tools(): yield own", "'async_generator' object is not iterable", TypeError),
-    "misspelt": ("def register_tool(): return []", "there is no hook 'register_tool'; did you mean 'register_tools'?", Exception),
-    "unheard": ("def on_full_moon(): return []", "there is no hook 'on_full_moon'; the hooks are: register_commands", Exception),
-    "greedy": ("def register_tools(config, agent): return []", "declared in the hookimpl but can not be found in the hookspec", Exception),
-}  # fmt: skip
+    "misspelt": (
+        "def register_tool(): return []",
+        "there is no hook 'register_tool'; did you mean 'register_tools'?",
+        PluginValidationError,
+    ),
+    "unheard": (
+        "def on_full_moon(): return []",
+        "there is no hook 'on_full_moon'; the hooks are: register_commands, register_providers",
+        PluginValidationError,
+    ),
+    "greedy": (
+        "def register_tools(config, agent): return []",
+        "declared in the hookimpl but can not be found in the hookspec",
+        PluginValidationError,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -488,7 +514,9 @@ def test_a_required_object_of_the_host_counts() -> None:
 @pytest.mark.parametrize("option", ["allow", "block", "require", "order", "sinks"])
 def test_one_text_where_a_list_is_wanted_is_an_error(option: str) -> None:
     """Letter by letter it would allow everything, block nothing, or the other way round."""
-    with pytest.raises(ConfigError, match=rf"{option} is the text 'tools'; it takes a list, as in {option}=\['tools'\]"):
+    with pytest.raises(
+        ConfigError, match=rf"{option} is the text 'tools'; it takes a list, as in {option}=\['tools'\]"
+    ):
         Runtime(discover=False, **{option: "tools"})  # type: ignore[arg-type]  # what is tested
 
 
@@ -545,7 +573,7 @@ def test_two_entry_points_of_one_name_are_two_plugins_told_apart_by_their_distri
     installed.declare("becket-b", f"files = {two}")
     runtime = installed.runtime(strict=True)
     assert [one.title for one in runtime.plugins if one.name == "files"] == ["becket-a 1.0", "becket-b 1.0"]
-    with pytest.raises(ConfigError, match="name one as 'becket-a:read_file'.*-p no:becket-b"):
+    with pytest.raises(ConfigError, match=r"name one as 'becket-a:read_file'.*-p no:becket-b"):
         runtime.tool("files:read_file")
     assert runtime.tool("becket-b:read_file")() == f"read_file of {two}"
 
@@ -599,7 +627,9 @@ def test_one_object_declared_by_two_distributions_is_used_once(installed: Site) 
 def test_an_unknown_name_gets_the_near_one_suggested_and_the_list(installed: Site) -> None:
     installed.install("maths", HOOK.format(name="calculator"))
     runtime = installed.runtime()
-    with pytest.raises(ConfigError, match=r"^there is no tool 'calculater'; did you mean 'calculator'\? Installed tools: calculator\."):
+    with pytest.raises(
+        ConfigError, match=r"^there is no tool 'calculater'; did you mean 'calculator'\? Installed tools: calculator\."
+    ):
         runtime.tool("calculater")
     with pytest.raises(ConfigError, match=r"'math:calculator'; did you mean 'calculator'\?"):
         runtime.tool("math:calculator")
@@ -748,8 +778,7 @@ def test_threads_may_build_runtimes_at_once(installed: Site) -> None:
 
     def build() -> None:
         go.wait()
-        for _ in range(5):
-            built.append(list(installed.runtime(strict=True).tools))
+        built.extend(list(installed.runtime(strict=True).tools) for _ in range(5))
 
     threads = [threading.Thread(target=build) for _ in range(8)]
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from contextvars import ContextVar
@@ -10,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import pytest
-
 import becket.runtime
+import pytest
 from becket import (
     Agent,
     ConfigError,
@@ -31,7 +31,7 @@ from becket.testing import ListSink, ScriptedProvider, calls, text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from becket import AgentStream, Provider, RunInfo, Sink
+    from becket import Provider, RunInfo, Sink
 
 
 class Model(ScriptedProvider):
@@ -136,7 +136,9 @@ def test_the_environment_names_the_model_where_the_caller_does_not(monkeypatch: 
 
 def test_a_wrong_model_in_the_environment_says_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BECKET_MODEL", "modle:big")
-    with pytest.raises(ConfigError, match=r"^BECKET_MODEL is 'modle:big': there is no provider 'modle'; did you mean 'model'\?"):
+    with pytest.raises(
+        ConfigError, match=r"^BECKET_MODEL is 'modle:big': there is no provider 'modle'; did you mean 'model'\?"
+    ):
         runtime_of(Model()).model()
 
 
@@ -222,7 +224,9 @@ def test_the_sinks_of_a_runtime_are_objects_or_names() -> None:
     assert runtime.sinks == (mine, theirs)
     with pytest.raises(ConfigError, match="there is no sink 'nobodys'"):
         Runtime(discover=False, sinks=["nobodys"])
-    with pytest.raises(ConfigError, match="<object object at .*> is no sink; it takes an object with what becket.Sink has"):
+    with pytest.raises(
+        ConfigError, match=r"<object object at .*> is no sink; it takes an object with what becket.Sink has"
+    ):
         Runtime(discover=False, sinks=[object()])  # type: ignore[list-item]  # what is tested
 
 
@@ -324,19 +328,17 @@ async def test_a_run_that_is_over_leaves_nothing_to_wait_for() -> None:
 async def test_what_the_block_raises_comes_out_as_it_is() -> None:
     """Not wrapped in an ExceptionGroup, and after the runs have cleaned up."""
     probe = Probe()
-    with pytest.raises(ZeroDivisionError):
+
+    async def host() -> None:
         async with Runtime(discover=False) as runtime:
-            async with anyio.create_task_group() as readers:
-                readers.start_soon(_read, probe.agent(runtime).stream_async("go"))
-                await probe.started.wait()
-                readers.cancel_scope.cancel()
+            stream = probe.agent(runtime).stream_async("go")
+            await stream.__aenter__()
+            await probe.started.wait()
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await host()
     assert probe.cleaned
-
-
-async def _read(stream: AgentStream) -> None:
-    async for _ in stream:
-        pass
 
 
 @pytest.mark.anyio
@@ -358,7 +360,7 @@ async def test_a_cancelled_block_ends_its_runs_and_passes_the_cancellation_on() 
 async def test_a_runtime_opens_once_at_a_time_on_a_loop_and_again_after_it_was_left() -> None:
     runtime = Runtime(discover=False)
     async with runtime:
-        with pytest.raises(RuntimeError, match="open on this event loop already.* open it once"):
+        with pytest.raises(RuntimeError, match=r"open on this event loop already.* open it once"):
             await runtime.__aenter__()
     async with runtime as again:
         assert again is runtime
@@ -381,7 +383,8 @@ async def test_a_runtime_opened_in_one_loop_is_used_from_another() -> None:
 
         with anyio.fail_after(10):
             for backend in ("asyncio", "trio"):
-                assert await anyio.to_thread.run_sync(lambda name=backend: anyio.run(elsewhere, backend=name)) == "hello"
+                said = await anyio.to_thread.run_sync(functools.partial(anyio.run, elsewhere, backend=backend))
+                assert said == "hello"
         assert model.closed == 0
     assert model.closed == 1
 
@@ -405,8 +408,9 @@ async def test_a_runtime_is_open_on_two_loops_at_once_and_each_ends_its_own() ->
             await stream.__aenter__()
             await here.started.wait()
             await anyio.to_thread.run_sync(lambda: anyio.run(there, runtime))
+            cleaned_here = here.cleaned
             assert left_there == ["cancelled"]
-            assert not here.cleaned
+            assert not cleaned_here
             assert model.closed == 1  # for the loop that was left
         assert here.cleaned
         assert model.closed == 2

@@ -216,7 +216,9 @@ class ToolCalls:
 
     async def _hand_over(self, plan: PlannedCall, value: JsonValue) -> bool:
         """Report progress and wait for the reader. Whether the call still goes on."""
-        if not self._report(plan, value):
+        if self._report(plan, value):
+            await checkpoint()  # a generator that never waits must not keep the loop, nor outlive its cancellation
+        else:
             await self._effects.room()
         return plan.key in self.running
 

@@ -7,11 +7,13 @@ import logging
 import os
 import threading
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
 from becket._backend import Backend, current_backend
+from becket._inprocess import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,8 +59,7 @@ class Portal:
         )
         call = _Call(work)
         try:
-            with self._lock:
-                self._taken(call)
+            self._hand_over(call)
             return call.outcome.result()
         except BaseException:
             call.cancel()
@@ -81,7 +82,7 @@ class Portal:
             loop.stop(grace)
 
     def _exit(self) -> None:
-        self.close(grace=1.0)  # nobody waits longer for a process that was told to end
+        self.close(grace=GRACE)
 
     def _refuse_itself(self, why: str) -> None:
         if self._process != os.getpid():  # a fork: threads stay behind, and a lock may have been held by one
@@ -90,12 +91,12 @@ class Portal:
         if loop is not None and threading.current_thread() is loop.thread:
             raise RuntimeError(f"this is the thread of the runtime's sync calls: {why}")
 
-    def _taken(self, call: _Call[Any]) -> None:
-        """Hand the call to the loop, and to a new one where there is none, or something has ended it."""
-        if self._loop is None or not self._loop.take(call):
-            self._loop = _Loop(self._home)
-            atexit.register(self._exit)
-            self._loop.take(call)
+    def _hand_over(self, call: _Call[Any]) -> None:
+        """Give the call to the loop; to a new one where there is none, or something has ended it."""
+        with self._lock:
+            while self._loop is None or not self._loop.take(call):
+                self._loop = _Loop(self._home)
+                atexit.register(self._exit)
 
 
 class _Call(Generic[T]):
@@ -105,6 +106,7 @@ class _Call(Generic[T]):
         self.outcome: Future[T] = Future()
         self.loop: _Loop | None = None
         self._work = work
+        self._context = copy_context()
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
 
@@ -112,17 +114,30 @@ class _Call(Generic[T]):
         with anyio.CancelScope() as self._scope:
             if self._cancelled:
                 return
+            self._enter_context()
             try:
                 self.outcome.set_result(await self._work())
-            except anyio.get_cancelled_exc_class():
-                self.end(None)
-                raise
-            except BaseException as error:  # noqa: BLE001  the caller gets it, and the loop of the others must go on
-                self.outcome.set_exception(error)
+            except BaseException as error:
+                if self._loop_ends(error):
+                    raise
+                self.outcome.set_exception(error)  # the caller gets it, whatever it is: the loop must go on for others
+
+    def _loop_ends(self, error: BaseException) -> bool:
+        """Whether it is a cancellation that came from outside, and none that the work has made up."""
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        return cancelled and self.loop is not None and self.loop.backend.cancel_pending()
+
+    def _enter_context(self) -> None:
+        """Take over the caller's context variables, but for those that tell anyio which event loop runs here."""
+        own = copy_context()
+        for variable, given in self._context.items():
+            if variable not in own:
+                variable.set(given)
 
     def end(self, cause: BaseException | None) -> None:
-        """The loop ends before the call did."""
-        error = RuntimeError("the runtime was closed while this call ran; what it had begun was cancelled")
+        """The loop has ended before the call did."""
+        why = "the runtime was closed" if cause is None else f"{type(cause).__name__} ended the runtime's event loop"
+        error = RuntimeError(f"{why} while this call ran; what it had begun was cancelled")
         error.__cause__ = cause
         self.outcome.set_exception(error)
 
@@ -138,9 +153,14 @@ class _Call(Generic[T]):
 
 
 class _Loop:
-    """An event loop in a thread of its own."""
+    """An event loop in a thread of its own, running once this is made.
+
+    Raises:
+        BaseException: Whatever kept it from starting.
+    """
 
     backend: Backend
+    _context: Context
     _tasks: TaskGroup
 
     def __init__(self, home: AbstractAsyncContextManager[object]) -> None:
@@ -148,27 +168,23 @@ class _Loop:
         self._calls: set[_Call[Any]] = set()
         self._over = False
         self._ready: Future[None] = Future()
-        self.thread = threading.Thread(target=self._main, args=(home,), name="becket portal", daemon=True)
+        self.thread = threading.Thread(target=Context().run, args=(self._main, home), name="becket portal", daemon=True)
         self.thread.start()
+        self._ready.result()
 
     def take(self, call: _Call[Any]) -> bool:
-        """Start the call; False where the loop has ended.
-
-        Raises:
-            BaseException: Whatever kept the loop from starting.
-        """
-        if not self._over:
-            self._ready.result()
+        """Start the call; False where the loop has ended, or is about to."""
         with self._lock:
-            if self._over:
-                return False
-            self._calls.add(call)
-            call.loop = self
-            return self.backend.post(lambda: self._start(call))
+            if not self._over:
+                self._calls.add(call)
+                call.loop = self
+                self.backend.post(lambda: self._context.run(self._tasks.start_soon, self._run, call))
+            return not self._over
 
     def stop(self, grace: float) -> None:
         """Cancel everything, and wait for the thread to end, for at most `grace` seconds."""
-        if self._ready.exception() is None:
+        with self._lock:
+            self._over = True
             self.backend.post(self._tasks.cancel_scope.cancel)
         self.thread.join(grace)
         if self.thread.is_alive():
@@ -176,25 +192,16 @@ class _Loop:
                 "what runs in %r did not end within %g s of its closing; it is left behind", self.thread.name, grace
             )
 
-    def _start(self, call: _Call[Any]) -> None:
-        if not self._over:  # else `_main` ends the call
-            self._tasks.start_soon(self._run, call)
-
     async def _run(self, call: _Call[Any]) -> None:
-        try:
-            await call.run()
-        finally:
-            self._calls.discard(call)
+        await call.run()  # where it raises, the loop ends, and `_main` ends the call
+        self._calls.discard(call)
 
     async def _serve(self, home: AbstractAsyncContextManager[object]) -> None:
         async with home, anyio.create_task_group() as self._tasks:
             self.backend = current_backend()
+            self._context = copy_context()
             self._ready.set_result(None)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                with self._lock:
-                    self._over = True
+            await anyio.sleep_forever()
 
     def _main(self, home: AbstractAsyncContextManager[object]) -> None:
         cause: BaseException | None = None
@@ -202,10 +209,12 @@ class _Loop:
             anyio.run(self._serve, home)
         except BaseException as error:  # noqa: BLE001  what ends an event loop ends its calls, and not the host's process
             cause = error
-        self._over = True
+        with self._lock:
+            self._over = True
+            left = tuple(self._calls)
         if cause is not None and not self._ready.done():
             self._ready.set_exception(cause)
         elif cause is not None:
             logger.error("the event loop of sync calls was ended; the next call starts another", exc_info=cause)
-        for call in tuple(self._calls):
+        for call in left:
             call.end(cause)

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -59,7 +59,7 @@ class WorkerThreads:
         await self._acquire()
         call = _Call(function, self._release)
         try:
-            return await to_thread.run_sync(call.run, abandon_on_cancel=True, limiter=_no_limit())
+            outcome = await to_thread.run_sync(call.run, abandon_on_cancel=True, limiter=_no_limit())
         except BaseException:
             if call.abandon():
                 with self._lock:
@@ -67,6 +67,7 @@ class WorkerThreads:
                 call.when_ended(lambda: self._forget(id(call)))
                 logger.warning("%s did not end when it was cancelled; its thread is left to itself", name)
             raise
+        return outcome()
 
     def _forget(self, key: int) -> None:
         with self._lock:
@@ -111,13 +112,20 @@ class _Call(Generic[T]):
         self._state = "waiting"
         self._ended: Callable[[], None] | None = None
 
-    def run(self) -> T:
+    def run(self) -> Callable[[], T]:
+        """What returns or raises the outcome.
+
+        Out of the thread itself nothing is raised, and no coroutine returned: the event loops treat a StopIteration, a
+        GeneratorExit and a coroutine each in their own way.
+        """
         with self._lock:
             if self._state == "dropped":
-                raise RuntimeError("the caller has gone; nobody reads this")
+                return _nobody_asks
             self._state = "running"
         try:
-            return self._function()
+            return _returns(self._function())
+        except BaseException as error:  # noqa: BLE001  raised again in the caller
+            return _raises(error)
         finally:
             with self._lock:
                 self._state = "ended"
@@ -141,6 +149,25 @@ class _Call(Generic[T]):
                 self._ended = callback
                 return
         callback()
+
+
+def _returns(value: T) -> Callable[[], T]:
+    return lambda: value
+
+
+def _raises(error: BaseException) -> Callable[[], NoReturn]:
+    def outcome() -> NoReturn:
+        nonlocal error
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    return outcome
+
+
+def _nobody_asks() -> NoReturn:
+    raise RuntimeError("the caller has gone before the call began")
 
 
 def _no_limit() -> anyio.CapacityLimiter:

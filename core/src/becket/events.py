@@ -425,7 +425,8 @@ class CycleFinished(EventBase):
     stop_reason: StopReason
 
     def _view(self) -> dict[str, Any]:
-        return {"complete": True}
+        # A cycle that an error cut short was not completed; the reader is told `force_stop` instead.
+        return {} if self.stop_reason == "error" else {"complete": True}
 
 
 @value

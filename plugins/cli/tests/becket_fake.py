@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from becket import Event, ModelEvent, ModelRequest, RunInfo
-    from becket.testing import Script, Step
 
 
 def say(what: str) -> None:
@@ -32,7 +31,7 @@ def ready() -> str:
 
 
 @tool(effect="read")
-async def sleeper() -> str:
+async def sleeper() -> None:
     """Sleep until cancelled."""
     say("SLEEPING")
     try:
@@ -42,21 +41,21 @@ async def sleeper() -> str:
 
 
 @tool(effect="read")
-def stuck() -> str:
+def stuck() -> None:
     """Block a thread for longer than any test."""
     say("STUCK")
     time.sleep(600)
 
 
 @tool(effect="read")
-async def blocker() -> str:
+async def blocker() -> None:
     """Block the event loop for longer than any test."""
     say("BLOCKING")
     time.sleep(600)  # noqa: ASYNC251  the mistake that a second Ctrl-C must be able to end
 
 
 @tool(effect="read")
-async def stubborn() -> str:
+async def stubborn() -> None:
     """Take long to clean up."""
     say("RUNNING")
     try:
@@ -71,7 +70,7 @@ async def stubborn() -> str:
 def printer() -> str:
     """Print, as it should not, and start a program that does."""
     print("printed by a tool")  # noqa: T201  the mistake that must not spoil the answer
-    subprocess.run([sys.executable, "-c", "print('printed by a program')"], check=True)  # noqa: S603  our own Python
+    subprocess.run([sys.executable, "-c", "print('printed by a program')"], check=True)
     return "printed"
 
 
@@ -87,19 +86,19 @@ def remote() -> str:
     return "answered"
 
 
-def tools_of(request: ModelRequest) -> list[Step]:
+def tools_of(request: ModelRequest) -> list[Any]:
     return text(" ".join(spec.name for spec in request.tools))
 
 
-def said(request: ModelRequest) -> list[Step]:
+def said(request: ModelRequest) -> list[Any]:
     return text("system=", request.system, " prompt=", request.messages[-1].text)
 
 
-def options(request: ModelRequest) -> list[Step]:
+def options(request: ModelRequest) -> list[Any]:
     return text(f"{request.options.temperature} {request.options.max_tokens}")
 
 
-def model(name: str, *scripts: Script) -> tuple[str, ScriptedProvider]:
+def model(name: str, *scripts: Any) -> tuple[str, ScriptedProvider]:
     return name, ScriptedProvider(*scripts, name="fake", model=name)
 
 

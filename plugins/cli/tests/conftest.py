@@ -57,10 +57,11 @@ class Command:
 
     def __call__(self, *arguments: str | bytes, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run `becket` with these arguments to its end."""
-        more = {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "env": self.env, "timeout": 60} | more
-        if "input" in more:
-            del more["stdin"]
-        return subprocess.run([BECKET, *arguments], capture_output=True, check=False, **more)  # noqa: S603  ours
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "env": self.env, "timeout": 60}
+        options |= more
+        if "input" in options:
+            del options["stdin"]
+        return subprocess.run([BECKET, *arguments], capture_output=True, check=False, **options)  # noqa: S603  ours
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """What bash makes of a line; `becket` in it is the command."""
@@ -82,9 +83,9 @@ class Command:
 
     def start(self, *arguments: str, program: tuple[str, ...] = (BECKET,), **more: Any) -> subprocess.Popen[str]:
         """Start `becket`, or another program, with these arguments, as the leader of a process group of its own."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        more = streams | {"encoding": "utf-8", "env": self.env, "process_group": 0} | more
-        return subprocess.Popen([*program, *arguments], **more)  # noqa: S603  as above
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options |= {"encoding": "utf-8", "env": self.env, "process_group": 0} | more
+        return subprocess.Popen([*program, *arguments], **options)  # noqa: S603  as above
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import pty
 import signal
 from typing import Any
 
-import pytest
-
 
 def test_ctrl_c_cancels_the_run_and_waits_for_the_tool_to_clean_up(becket: Any, read_until: Any) -> None:
     with becket.start("run", "-m", "fake:sleeper", "hi") as running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from becket import ModelInfo, Provider, Runtime, Tool
-    from becket.plugins import Registry
 
 __all__ = ["models", "plugins", "show", "tools"]
-
-N = TypeVar("N", "Tool[..., Any]", "Provider")
 
 Row = dict[str, Any]
 
@@ -116,9 +113,9 @@ def _known(provider: Provider) -> Sequence[ModelInfo]:
         return []
 
 
-def _named(registry: Registry[N]) -> Iterator[tuple[str, str, N]]:
+def _named(registry: Any) -> Iterator[tuple[str, str, Any]]:
     """What there is of a kind: name, plugin, the thing itself. A name that two plugins give comes with the plugin's."""
-    entries = list(registry.contributions())
+    entries = list(registry.contributions())  # a table of the runtime's, whose type is none of becket's public names
     often = Counter(entry.item.name for entry in entries)
     for entry in entries:
         name, plugin = entry.item.name, entry.plugin.distribution or entry.plugin.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,9 @@ def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
 
 
 def _tell_unknown(block: Iterable[str], plugins: Sequence[Plugin]) -> None:
-    from becket.discovery import canonical
-
+    """Say which names of the block list block nothing: a misspelled one would go unnoticed."""
     for name in block:
-        if not any(canonical(name) in plugin.aliases for plugin in plugins):
+        canonical = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503, as plugins give their names
+        if not any(canonical in plugin.aliases for plugin in plugins):
             known = ", ".join(plugin.name for plugin in plugins) or "none"
             complain(f"-p no:{name} blocks nothing: no plugin has that name. Installed plugins: {known}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["printable", "table", "width_wanted"]
+__all__ = ["cells_of", "printable", "table", "width_wanted"]
 
 GAP: Final = "  "
 
@@ -27,7 +27,7 @@ def width_wanted() -> int | None:
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
     """The lines of a table, none wider than `width`; the last column is wrapped."""
     cells = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
-    widths = [max(map(_cells, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(cells_of, column)) for column in zip(*cells, strict=True)]
     left = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
     if width is None or width - left >= min(LEAST, widths[-1]):
         for row in cells:
@@ -40,7 +40,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
 def _row(row: Sequence[str], widths: Sequence[int], last: int | None) -> Iterator[str]:
     """One row, over as many lines as its last cell needs."""
     head = GAP.join(_padded(text, cells) for text, cells in zip(row[:-1], widths, strict=False))
-    for before, text in zip_longest([head], _wrapped(row[-1], last), fillvalue=" " * _cells(head)):
+    for before, text in zip_longest([head], _wrapped(row[-1], last), fillvalue=" " * cells_of(head)):
         yield f"{before}{GAP}{text}".rstrip()
 
 
@@ -54,12 +54,12 @@ def _block(titles: Sequence[str], row: Sequence[str], width: int) -> Iterator[st
 
 def _wrapped(text: str, width: int | None) -> list[str]:
     """`text` in lines of at most `width` cells, broken between words where it can be."""
-    if width is None or _cells(text) <= width:
+    if width is None or cells_of(text) <= width:
         return [text]
     lines = [""]
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if _cells(joined) <= width:
+        if cells_of(joined) <= width:
             lines[-1] = joined
             continue
         first, *more = _pieces(word, width)
@@ -71,7 +71,7 @@ def _pieces(word: str, width: int) -> Iterator[str]:
     """A word in pieces of at most `width` cells, and of one character at least."""
     piece = ""
     for character in word:
-        if piece and _cells(piece + character) > width:
+        if piece and cells_of(piece + character) > width:
             yield piece
             piece = ""
         piece += character
@@ -79,10 +79,10 @@ def _pieces(word: str, width: int) -> Iterator[str]:
 
 
 def _padded(text: str, cells: int) -> str:
-    return text + " " * (cells - _cells(text))
+    return text + " " * (cells - cells_of(text))
 
 
-def _cells(text: str) -> int:
+def cells_of(text: str) -> int:
     """How many columns `text` takes in a terminal."""
     if text.isascii():
         return len(text)

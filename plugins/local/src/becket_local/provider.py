@@ -37,7 +37,7 @@ __all__ = ["LocalProvider"]
 FLOOR = "BECKET_LOCAL_CONFIDENCE_FLOOR"
 
 READ_AT_ONCE = 5
-"""Tools that the engine reads with each request. Of more it first makes an embedding each: about half a second a tool."""
+"""Tools that the engine reads with each request. Of more it first makes an embedding each: half a second a tool."""
 
 _SPEAKS_OF_TIME = re.compile(
     r"\b(to(day|night|morrow)|yesterday|now|next|this|coming|ago|in (an?|\d+)"

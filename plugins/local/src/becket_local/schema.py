@@ -37,7 +37,16 @@ def simplified(schema: Any) -> Any:
         del kept["anyOf"]
         kept = {**variants[0], **kept}
         return simplified(kept)
-    return {key: _simplified_below(key, value) for key, value in kept.items()}
+    return {key: _simplified_below(key, kept[key]) for key in sorted(kept, key=_place)}
+
+
+def _place(key: str) -> int:
+    """Where a key stands: the type first, as in the schemas that the model was trained on, which the engine itself makes.
+
+    The model reads the text of the schema. With the description first it answered "What is 42 + 7?" by `42`, at 0.19;
+    with the type first by `42 + 7`, at 0.62.
+    """
+    return 0 if key == "type" else 1
 
 
 def _is_schema_of_keys(key: str, value: object) -> bool:

@@ -39,7 +39,8 @@ def check(project: Path, scratch: Path, constraints: Path) -> None:
     python = home / "bin" / "python"
     run("uv", "venv", "--quiet", "--no-project", home)
     wheels = scratch / "wheels"
-    run("uv", "pip", "install", "--quiet", "--python", python, "--constraints", constraints, "--find-links", wheels, name)
+    install = ("uv", "pip", "install", "--quiet", "--python", python, "--constraints", constraints)
+    run(*install, "--find-links", wheels, name)
     run(python, "-I", "-W", "error", "-c", CHECK, name.replace("-", "_"))
 
 

@@ -10,7 +10,6 @@ import anyio
 import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
-
 from becket import (
     Agent,
     ConfigError,
@@ -21,6 +20,7 @@ from becket import (
     MessageAdded,
     ModelFinished,
     ModelOptions,
+    PluginError,
     PluginEvent,
     ProtocolError,
     ProviderError,
@@ -67,7 +67,7 @@ async def read(agent: Agent, events: list[Event] | None = None) -> list[Event]:
 
 async def test_a_stream_that_ends_without_a_finish_is_an_error_that_keeps_the_text() -> None:
     events: list[Event] = []
-    with pytest.raises(ProtocolError, match="'scripted' ended without a ModelFinished event: its answer may be cut off"):
+    with pytest.raises(ProtocolError, match="'scripted' ended without a ModelFinished event"):
         await read(make(ScriptedProvider([TextDelta("half")])), events)
     (message,) = [event.message for event in events if event.type == "message_added"]
     assert (message.text, message.interrupted) == ("half", True)
@@ -75,7 +75,7 @@ async def test_a_stream_that_ends_without_a_finish_is_an_error_that_keeps_the_te
 
 
 async def test_a_delta_after_the_end_is_an_error() -> None:
-    with pytest.raises(ProtocolError, match=r"yielded TextDelta\(text='more', block=0\) after ModelFinished"):
+    with pytest.raises(ProtocolError, match=r"yielded TextDelta\(text='more'\) after ModelFinished"):
         await read(make(ScriptedProvider([*text("all"), TextDelta("more")])))
 
 
@@ -143,6 +143,22 @@ async def test_keyboard_interrupt_from_a_provider_reaches_the_consumer() -> None
         await read(make(ScriptedProvider([KeyboardInterrupt()]), sinks=[sink]))
     assert sink.types[-1] == "run_failed"
     assert sink.closed == 1
+
+
+async def test_a_provider_that_calls_sys_exit_fails_the_run_as_a_plugin() -> None:
+    with pytest.raises(PluginError, match="the provider 'scripted' tried to end the process"):
+        await read(make(ScriptedProvider([SystemExit(3)])))
+
+
+async def test_a_stop_reason_that_is_the_runs_to_give_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="gave the stop reason 'cancelled', the run's to give"):
+        await read(make(ScriptedProvider([ModelFinished("cancelled")])))
+
+
+async def test_what_a_provider_reports_must_be_json() -> None:
+    unsayable: Any = object()
+    with pytest.raises(ProtocolError, match="the event 'loading' of 'scripted' holds no JSON value"):
+        await read(make(ScriptedProvider([PluginEvent("scripted", "loading", unsayable)])))
 
 
 # -- tool calls as models write them -----------------------------------------------------------------------------------
@@ -220,7 +236,7 @@ async def test_lone_surrogates_are_replaced_on_entry() -> None:
     ]
     events = await read(make(ScriptedProvider(script, text("ok")), echo))
     assert all(event.to_json() for event in events)
-    assert [event.text for event in events if event.type == "text_delta"][0] == "a\ufffdb"
+    assert next(event.text for event in events if event.type == "text_delta") == "a\ufffdb"
     (finished,) = [event.result for event in events if event.type == "tool_finished"]
     assert finished.text == "\ufffd"
 
@@ -332,6 +348,12 @@ async def test_an_empty_prompt_is_refused_before_anything_starts(prompt: Any) ->
 async def test_a_history_with_an_unanswered_call_is_refused() -> None:
     with pytest.raises(ConfigError, match="the tool call 'c' of this history has no result"):
         make(ScriptedProvider(text())).stream_async("go", history=[Message("assistant", (ToolCall("c", "echo"),))])
+
+
+async def test_a_prompt_may_answer_the_last_calls_of_the_history() -> None:
+    history = [Message("user", (Text("hi"),)), Message("assistant", (ToolCall("c", "echo"),))]
+    answer = Message("user", (ToolResult("c", "success", (Text("done"),)),))
+    assert (await make(ScriptedProvider(text("x"))).invoke_async(answer, history=history)).text == "x"
 
 
 # -- the agent ---------------------------------------------------------------------------------------------------------

@@ -315,7 +315,7 @@ def test_an_object_that_is_missing_is_named(installed: Site) -> None:
 
 def test_an_entry_point_that_is_no_reference_is_refused(installed: Site) -> None:
     installed.declare("becket-odd", "odd = not a reference!")
-    assert "it could not be imported: ValueError" in quarantined(installed.runtime(), "odd").reason
+    assert "it could not be imported: " in quarantined(installed.runtime(), "odd").reason
 
 
 def test_an_entry_point_that_names_none_is_refused(installed: Site) -> None:

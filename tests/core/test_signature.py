@@ -179,7 +179,10 @@ def test_plain_defaults_stand_in_the_schema_and_others_are_kept_for_the_call() -
     kept = [1]
 
     def f(
-        none: str | None = None, unit: Unit = Unit.CELSIUS, tags: list[int] = kept, most: float = math.inf  # noqa: B006  what users write
+        none: str | None = None,
+        unit: Unit = Unit.CELSIUS,
+        tags: list[int] = kept,
+        most: float = math.inf,
     ) -> None: ...
 
     properties = properties_of(f)
@@ -412,7 +415,9 @@ def test_what_is_no_function_is_refused(given: Any) -> None:
 
 
 def test_a_function_without_a_signature_is_refused_with_the_way_out() -> None:
-    with pytest.raises(ConfigError, match="'iter'.*has no signature that can be read.*wrap it in a function of your own"):
+    with pytest.raises(
+        ConfigError, match="'iter'.*has no signature that can be read.*wrap it in a function of your own"
+    ):
         tool(iter)
 
 
@@ -497,7 +502,7 @@ def test_a_type_that_has_a_schema_when_it_stands_alone_is_refused_with_all_the_o
 def unknown(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821  what is tested
 
 
-def broken(x: "1 +") -> None: ...  # type: ignore[syntax]  # noqa: F722, UP037  what is tested
+def broken(x: "1 +") -> None: ...  # type: ignore[syntax]  # noqa: F722  what is tested
 
 
 def absent(x: json.Nothing) -> None: ...  # type: ignore[name-defined]  # what is tested

@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
-
 from becket import (
     Agent,
     AgentStream,
@@ -552,7 +551,7 @@ async def test_limits_of_time_end_a_run_with_a_stop_reason() -> None:
 
 async def test_a_provider_that_is_silent_for_ever_is_given_up() -> None:
     agent = make(ScriptedProvider([anyio.sleep_forever]), limits=Limits(silence_seconds=0.01))
-    with pytest.raises(Exception, match="scripted:model sent nothing for 0.01 s") as caught:
+    with pytest.raises(Exception, match=r"scripted:model sent nothing for 0\.01 s") as caught:
         await agent.invoke_async("go")
     assert caught.value.retryable  # type: ignore[attr-defined]
 
@@ -625,7 +624,9 @@ async def test_a_tool_that_ignores_its_time_limit_fails_the_run_after_the_grace(
 async def test_the_callback_handler_gets_the_same_keys_before_the_reader() -> None:
     seen: list[dict[str, Any]] = []
     agent = make(
-        ScriptedProvider(calls(("report", {})), text("a", "b")), report, callback_handler=lambda **keys: seen.append(keys)
+        ScriptedProvider(calls(("report", {})), text("a", "b")),
+        report,
+        callback_handler=lambda **keys: seen.append(keys),
     )
     mappings = []
     async for event in agent.stream_async("go"):
@@ -732,7 +733,11 @@ anyio.run(main, backend={backend!r})
 print("over")
 """
     done = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stderr == ""
     assert done.returncode == 0

@@ -26,7 +26,9 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@tool(name="fetch", effect="read", reach="network", sequential=True, timeout=2.5, idempotent=True, description="Get it.")
+@tool(
+    name="fetch", effect="read", reach="network", sequential=True, timeout=2.5, idempotent=True, description="Get it."
+)
 async def get(url: str, *, tries: int = 1) -> str:
     """Not what the model reads."""
     return url * tries

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from becket import Runtime, hookimpl, set_default_runtime
 from becket.testing import ScriptedProvider, calls, text
 
@@ -79,9 +78,7 @@ def kinds(lines: list[str]) -> list[str]:
     return [kind for at, kind in enumerate(named) if at == 0 or named[at - 1] != kind]
 
 
-def test_basic_usage_prints_every_event_on_the_embedded_model(
-    local: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_basic_usage_prints_every_event_on_the_embedded_model(local: None, capsys: pytest.CaptureFixture[str]) -> None:
     run_snippet("basic_usage.py")
     lines = lines_of(capsys)
     assert lines[0].startswith("RunStarted(")
@@ -114,7 +111,7 @@ def test_the_tracker_prints_the_lifecycle_in_the_pages_order(scripted: Any, caps
         "message",
         "completed",
     ]
-    assert [line for line in lines if "tool" in line][0].endswith("Using tool: calculator")
+    assert next(line for line in lines if "tool" in line).endswith("Using tool: calculator")
     assert [line[-4:] for line in lines if "New message" in line] == ["tant", "user", "tant"]
     assert [line.partition("Text: ")[2] for line in lines if "Text: " in line] == [
         "The capital of Franc...",
@@ -122,9 +119,7 @@ def test_the_tracker_prints_the_lifecycle_in_the_pages_order(scripted: Any, caps
     ]
 
 
-def test_the_tracker_says_force_stopped_when_the_model_fails(
-    scripted: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_tracker_says_force_stopped_when_the_model_fails(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
     scripted([RuntimeError("the line was cut")])
     with pytest.raises(RuntimeError, match="the line was cut"):
         run_snippet("agentic_loop.py")
@@ -138,4 +133,3 @@ def test_the_tracker_on_the_embedded_model(local: None, capsys: pytest.CaptureFi
     order = kinds(lines_of(capsys))
     assert order[:2] == ["initialized", "starting"]
     assert order[-1] == "completed"
-

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from becket._calls import ToolCalls
-from becket._values import clean_text
+from becket._values import clean_text, to_json_value
 from becket.content import MalformedArguments, Message, ToolCall
 from becket.effects import ModelAnswer, PlannedCall
-from becket.errors import ProtocolError, ProviderError
+from becket.errors import PluginError, ProtocolError, ProviderError
 from becket.events import (
     Event,
     ModelEvent,
@@ -41,6 +41,8 @@ __all__ = ["GRACE", "InProcessEffects"]
 
 GRACE: Final = 5.0
 """Seconds that a tool, a provider or a sink has to clean up once its run was cancelled."""
+
+_MODEL_STOPS: Final = ("end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use")
 
 _FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
 
@@ -154,6 +156,11 @@ class InProcessEffects:
         except ProviderError as error:
             error.provider = error.provider or plan.provider.name
             raise
+        except SystemExit as error:  # a host must not end because a plugin calls sys.exit
+            name = plan.provider.name
+            raise PluginError(
+                f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
+            ) from error
         message = answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars))
         return ModelAnswer(message, finished)
 
@@ -253,11 +260,16 @@ class _Answer:
     def _take_other(self, event: ModelEvent) -> bool:
         match event:
             case ToolCallDelta():
+                _clean(event, "call_id", "tool", "fragment")
                 self._name(event)
-                _clean(event, "fragment")
             case ReasoningDelta():
-                _clean(event, "text")
+                _clean(event, "text", "signature", "redacted")
+            case PluginEvent():
+                _clean(event, "plugin", "name")
+                _make_json(event)
             case ModelFinished():
+                if event.stop_reason not in _MODEL_STOPS:
+                    self._refuse(event)
                 self.finished = event
                 return False
         return True
@@ -303,6 +315,11 @@ class _Answer:
         return self.finished
 
     def _refuse(self, event: object) -> None:
+        if isinstance(event, ModelFinished) and self.finished is None:
+            raise ProtocolError(
+                f"the provider {self._provider!r} gave the stop reason {event.stop_reason!r}, the run's to give; "
+                f"a model's are {', '.join(_MODEL_STOPS)}"
+            )
         if self.finished is not None:
             raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, the last one")
         raise ProtocolError(
@@ -315,5 +332,16 @@ def _nothing() -> None:
     """There is no timer to stop."""
 
 
-def _clean(event: Any, name: str) -> None:
-    setattr(event, name, clean_text(getattr(event, name)))
+def _clean(event: Any, *names: str) -> None:
+    for name in names:
+        if (text := getattr(event, name)) is not None:
+            setattr(event, name, clean_text(text))
+
+
+def _make_json(event: PluginEvent) -> None:
+    """Make what a provider reports a JSON value, or an event of its run could not be serialised."""
+    stamped: Any = event
+    try:
+        stamped.data = to_json_value(event.data)
+    except ValueError as error:
+        raise ProtocolError(f"the event {event.name!r} of {event.plugin!r} holds no JSON value: {error}") from error

@@ -110,7 +110,7 @@ class _Call(Generic[T]):
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
 
-    async def run(self) -> None:
+    async def run(self, backend: Backend) -> None:
         with anyio.CancelScope() as self._scope:
             if self._cancelled:
                 return
@@ -118,14 +118,9 @@ class _Call(Generic[T]):
             try:
                 self.outcome.set_result(await self._work())
             except BaseException as error:
-                if self._loop_ends(error):
-                    raise
+                if isinstance(error, anyio.get_cancelled_exc_class()) and backend.cancel_pending():
+                    raise  # it came from outside, and the work has not made it up
                 self.outcome.set_exception(error)  # the caller gets it, whatever it is: the loop must go on for others
-
-    def _loop_ends(self, error: BaseException) -> bool:
-        """Whether it is a cancellation that came from outside, and none that the work has made up."""
-        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        return cancelled and self.loop is not None and self.loop.backend.cancel_pending()
 
     def _enter_context(self) -> None:
         """Take over the caller's context variables, but for those that tell anyio which event loop runs here."""
@@ -178,7 +173,7 @@ class _Loop:
             if not self._over:
                 self._calls.add(call)
                 call.loop = self
-                self.backend.post(lambda: self._context.run(self._tasks.start_soon, self._run, call))
+                self.backend.post(lambda: self._context.run(self._start, call))
             return not self._over
 
     def stop(self, grace: float) -> None:
@@ -192,8 +187,11 @@ class _Loop:
                 "what runs in %r did not end within %g s of its closing; it is left behind", self.thread.name, grace
             )
 
+    def _start(self, call: _Call[Any]) -> None:
+        self._tasks.start_soon(self._run, call)
+
     async def _run(self, call: _Call[Any]) -> None:
-        await call.run()  # where it raises, the loop ends, and `_main` ends the call
+        await call.run(self.backend)  # where it raises, the loop ends, and `_main` ends the call
         self._calls.discard(call)
 
     async def _serve(self, home: AbstractAsyncContextManager[object]) -> None:

@@ -120,7 +120,7 @@ class _Call(Generic[T]):
         """
         with self._lock:
             if self._state == "dropped":
-                return _nobody_asks
+                return _raises(RuntimeError("the caller has gone before the call began"))
             self._state = "running"
         try:
             return _returns(self._function())
@@ -164,10 +164,6 @@ def _raises(error: BaseException) -> Callable[[], NoReturn]:
             del error  # its traceback holds this frame
 
     return outcome
-
-
-def _nobody_asks() -> NoReturn:
-    raise RuntimeError("the caller has gone before the call began")
 
 
 def _no_limit() -> anyio.CapacityLimiter:

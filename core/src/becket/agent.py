@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from becket._driver import Driver
 from becket._plan import RunPlan
 from becket._values import clean_text
-from becket.content import AgentResult, Message, Prompt, to_messages
+from becket.content import AgentResult, Message, Prompt, to_conversation
 from becket.errors import ConfigError
 from becket.events import RunFinished
 from becket.options import Limits, ModelOptions
@@ -138,8 +138,8 @@ class Agent:
             ConfigError: The prompt is empty or is none, or no model is to be had.
         """
         plan = self._resolved(limits)
-        earlier = list(to_messages(history)) if history else []
-        return AgentStream(Driver(plan, self._used_runtime(), to_messages(prompt), history=earlier, context=context))
+        earlier, asked = to_conversation(history, prompt)
+        return AgentStream(Driver(plan, self._used_runtime(), asked, history=earlier, context=context))
 
     async def invoke_async(
         self,
@@ -213,11 +213,16 @@ class Agent:
             specs=tuple(tool.spec for tool in tools.values()),
             options=given["options"],
             limits=limits,
-            sinks=(*runtime.sinks, *named),
+            sinks=_each_once((*runtime.sinks, *named)),
             callback_handler=given["callback_handler"],
             threads=runtime.threads,
             make_log=runtime.make_log,
         )
+
+
+def _each_once(sinks: Sequence[Sink]) -> tuple[Sink, ...]:
+    """The sinks without those that stand there already: the runtime and the agent may name the same one."""
+    return tuple(sink for at, sink in enumerate(sinks) if all(sink is not earlier for earlier in sinks[:at]))
 
 
 def _resolve_model(model: str | Provider | None, runtime: Runtime) -> tuple[Provider, str]:

@@ -37,6 +37,7 @@ __all__ = [
     "ToolResult",
     "ToolStatus",
     "Usage",
+    "to_conversation",
     "to_messages",
 ]
 
@@ -294,6 +295,22 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
         ConfigError: The prompt is empty or blank, is none, mixes blocks with messages, or is a conversation in which a
             tool call and its result do not stand in neighbouring messages.
     """
+    return to_conversation((), prompt)[1]
+
+
+def to_conversation(history: Sequence[Message], prompt: Prompt) -> tuple[list[Message], tuple[Message, ...]]:
+    """A history and the messages that a prompt adds to it, which may answer the history's last tool calls.
+
+    Raises:
+        ConfigError: As `to_messages`, of the two together.
+    """
+    earlier = [_checked(message) for message in history]
+    added = _messages_of(prompt)
+    _check_pairs((*earlier, *added))
+    return earlier, added
+
+
+def _messages_of(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         prompt = (Text(prompt),)
     elif isinstance(prompt, Message):
@@ -303,9 +320,7 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
     if not prompt:
         raise ConfigError(_EMPTY)
     if isinstance(prompt[0], Message):
-        messages = tuple(_checked(item) for item in prompt)
-        _check_pairs(messages)
-        return messages
+        return tuple(_checked(item) for item in prompt)
     for item in prompt:
         if not isinstance(item, Text | Image | Document):
             raise ConfigError(f"{_FORMS}; this one holds {item!r}")

@@ -144,12 +144,11 @@ def _metadata(distribution: IDistribution) -> tuple[str, str, list[str]]:
     """Name, version and requirements, empty where missing: a half-removed distribution must not stop the others."""
     try:
         metadata = distribution.metadata
-        return metadata.get("Name") or "", metadata.get("Version") or "", distribution.requires or []
-    except (
-        OSError,
-        TypeError,
-        ValueError,
-    ):  # what the versions of importlib-metadata raise for a file that is not there
+        requires = (
+            metadata.get_all("Requires-Dist") or distribution.requires or []
+        )  # the latter for an egg, parsed anew
+        return metadata.get("Name") or "", metadata.get("Version") or "", requires
+    except (OSError, TypeError, ValueError):  # for a file that is not there; each version has its own
         return "", "", []
 
 

@@ -41,7 +41,7 @@ def simplified(schema: Any) -> Any:
 
 
 def _place(key: str) -> int:
-    """Where a key stands: the type first, as in the schemas that the model was trained on, which the engine itself makes.
+    """Where a key stands: the type first, as in the schemas that the engine itself makes.
 
     The model reads the text of the schema. With the description first it answered "What is 42 + 7?" by `42`, at 0.19;
     with the type first by `42 + 7`, at 0.62.

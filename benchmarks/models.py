@@ -62,8 +62,14 @@ class Model:
         """Nothing is kept."""
 
 
+async def _no_pause() -> None:
+    """Go on at once."""
+
+
 def talks(deltas: int, pause: Callable[[], Awaitable[object]] | None = None) -> Answer:
     """An answer of so many text deltas, with `pause` awaited before each."""
+
+    wait = pause or _no_pause
 
     async def together(_: ModelRequest) -> AsyncGenerator[ModelEvent]:
         for _number in range(deltas):
@@ -71,9 +77,8 @@ def talks(deltas: int, pause: Callable[[], Awaitable[object]] | None = None) -> 
         yield ModelFinished("end_turn")
 
     async def alone(_: ModelRequest) -> AsyncGenerator[ModelEvent]:
-        assert pause is not None
         for _number in range(deltas):
-            await pause()
+            await wait()
             yield TextDelta(FRAGMENT)
         yield ModelFinished("end_turn")
 

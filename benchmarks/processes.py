@@ -69,7 +69,7 @@ def imports(settings: Settings) -> list[Figure]:
 def _pulled_in() -> list[str]:
     """Which of the heavy packages `import becket` imports."""
     code = "import becket, json, sys; sys.stdout.write(json.dumps(sorted(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)  # noqa: S603  our own code
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     return sorted(set(HEAVY) & set(json.loads(ran.stdout)))
 
 
@@ -85,8 +85,8 @@ def installed(settings: Settings) -> list[Figure]:
         return [Figure(row=name, becket=None, note=why) for name in names]
     with tempfile.TemporaryDirectory() as folder:
         python = str(Path(folder, "bin", "python"))
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)  # noqa: S603  as below
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, str(CORE)], check=True)  # noqa: S603  as below
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, str(CORE)], check=True)
         site = next(Path(folder, "lib").glob("python*/site-packages"))
         sizes = {path.name: _size(path) for path in site.iterdir() if not path.name.startswith("_virtualenv")}
     distributions = [name for name in sizes if name.endswith(".dist-info")]
@@ -131,14 +131,11 @@ def command(settings: Settings) -> list[Figure]:
 def _until_first_delta(arguments: tuple[str, ...], environment: dict[str, str]) -> tuple[float | None, str]:
     """CPU seconds until the command has written a delta, or None, and what it wrote last."""
     said = ""
-    with subprocess.Popen(  # noqa: S603  our own command
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        for line in process.stdout or ():
             said = line.decode(errors="replace").strip()
             if b"_delta" in line:
                 ticks = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-                process.stdout.read()
+                process.communicate()
                 return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), said
     return None, said

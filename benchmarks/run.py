@@ -54,6 +54,7 @@ ROWS: dict[str, Row] = {
 
 
 def main() -> None:
+    """Measure the rows that were asked for, print them, and write them to a file."""
     given = _arguments().parse_args()
     settings = Settings(quick=given.quick, install=given.install)
     if given.child:
@@ -89,7 +90,7 @@ def _chosen(wanted: list[str]) -> Iterator[str]:
 def _apart(name: str, settings: Settings) -> list[Figure]:
     """The figures of one row, measured in a process of its own; one without figures where the row fails."""
     flags = [f"--{flag}" for flag, on in asdict(settings).items() if on]
-    ran = subprocess.run(  # noqa: S603  our own file
+    ran = subprocess.run(
         [sys.executable, str(HERE / "run.py"), "--child", name, *flags], check=False, capture_output=True, text=True
     )
     if ran.returncode:
@@ -107,7 +108,8 @@ def _line(figure: Figure) -> str:
 def _number(number: float | None) -> str:
     if number is None:
         return "-"
-    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+    digits = max(0, 3 - len(str(int(abs(number)))))  # three figures in all
+    return f"{number:.{digits}f}"
 
 
 def _write(figures: list[Figure], path: Path, settings: Settings) -> None:

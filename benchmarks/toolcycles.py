@@ -95,11 +95,14 @@ def cycles(settings: Settings, backend: str) -> list[Figure]:
     """
     counts = (10, 100, 1_000) if settings.quick else (10, 100, 1_000, 10_000)
 
-    async def measure(count: int) -> list[float]:
-        samples = [_bare_sample(count, 1, _in_line), _becket_sample(add, count, 1)]
-        return await interleaved_async(samples, settings.repetitions(5 if count == 10_000 else 15))
+    async def measure() -> list[float]:
+        bare = [_bare_sample(count, 1, _in_line) for count in counts]
+        return await interleaved_async([*bare, *(_becket_sample(add, count, 1) for count in counts)], repetitions)
 
-    pairs = [anyio.run(measure, count, backend=backend) for count in counts]
+    # All counts in turns, since they are compared with each other.
+    repetitions = settings.repetitions(8)
+    measured = anyio.run(measure, backend=backend)
+    pairs = list(zip(measured[: len(counts)], measured[len(counts) :], strict=True))
     figures = [
         Figure(row=f"tool cycle, {count:,} in a run, {backend}", becket=cost, limit=limit, most=150)
         for count, (limit, cost) in zip(counts, pairs, strict=True)

@@ -13,12 +13,11 @@ from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, field_validator
-from typing_extensions import TypedDict  # what pydantic wants before Python 3.12
-
 from becket import Agent, ConfigError, ToolContext, tool
 from becket._signature import parse_docstring
 from becket.testing import ScriptedProvider, text
+from pydantic import BaseModel, Field, field_validator
+from typing_extensions import TypedDict  # what pydantic wants before Python 3.12
 
 
 class Unit(enum.Enum):
@@ -279,7 +278,7 @@ def test_parameters_may_be_named_like_the_methods_of_pydantic() -> None:
 
     names = ["schema", "json", "self", "copy", "model_config", "_hidden", "validate"]
     assert list(properties_of(f)) == names
-    arguments = {name: name.upper() for name in names}
+    arguments: dict[str, Any] = {name: name.upper() for name in names}
     assert tool(f).arguments.validate(arguments) == arguments
 
 
@@ -401,7 +400,7 @@ def test_a_decorated_function_shows_what_it_wraps() -> None:
 
 
 def test_a_lambda_needs_a_name_and_annotations() -> None:
-    with pytest.raises(ConfigError, match="'<lambda>' is no name for a tool.*@tool\\(name="):
+    with pytest.raises(ConfigError, match=r"'<lambda>' is no name for a tool.*@tool\(name="):
         tool(lambda: 1)
     assert tool(lambda: 1, name="one").spec.schema["properties"] == {}
     with pytest.raises(ConfigError, match="parameter 'x' has no type annotation"):
@@ -410,13 +409,13 @@ def test_a_lambda_needs_a_name_and_annotations() -> None:
 
 @pytest.mark.parametrize("given", [Shop, dict, "name", 3, tool(typed_context)])
 def test_what_is_no_function_is_refused(given: Any) -> None:
-    with pytest.raises(ConfigError, match="@tool takes a function, not .*options go by name"):
+    with pytest.raises(ConfigError, match=r"@tool takes a function, not .*options go by name"):
         tool(given)
 
 
 def test_a_function_without_a_signature_is_refused_with_the_way_out() -> None:
     with pytest.raises(
-        ConfigError, match="'iter'.*has no signature that can be read.*wrap it in a function of your own"
+        ConfigError, match=r"'iter'.*has no signature that can be read.*wrap it in a function of your own"
     ):
         tool(iter)
 
@@ -502,7 +501,7 @@ def test_a_type_that_has_a_schema_when_it_stands_alone_is_refused_with_all_the_o
 def unknown(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821  what is tested
 
 
-def broken(x: "1 +") -> None: ...  # type: ignore[syntax]  # noqa: F722  what is tested
+def broken(x: "1 +") -> None: ...  # type: ignore[syntax, valid-type, unused-ignore]  # noqa: F722  what is tested
 
 
 def absent(x: json.Nothing) -> None: ...  # type: ignore[name-defined]  # what is tested

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
-
 from becket import (
     Agent,
     BatchSinkRun,

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from anyio import to_thread
-
-from becket import ConfigError, Runtime
 from becket._threads import WorkerThreads, _Call
 
 if TYPE_CHECKING:
@@ -54,13 +52,6 @@ async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(20):
         while not condition():
             await to_thread.run_sync(threading.Event().wait, 0.001)
-
-
-@pytest.mark.parametrize("total", [0, -1])
-async def test_a_runtime_without_threads_is_refused(total: int) -> None:
-    """Its sync tools would wait for ever."""
-    with pytest.raises(ConfigError, match=f"threads is {total}; sync tools run in threads, so it must be 1 or above"):
-        Runtime(discover=False, threads=total)
 
 
 async def test_no_more_run_at_once_than_there_are_places() -> None:

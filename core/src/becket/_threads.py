@@ -13,7 +13,6 @@ from anyio import to_thread
 from anyio.lowlevel import RunVar
 
 from becket._backend import Backend, current_backend
-from becket.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +31,9 @@ class WorkerThreads:
 
     anyio's own limiter, on asyncio, gives the place of an abandoned thread away at once: a tool that hangs would leave
     behind a thread for each call. Here an abandoned thread keeps its place until it ends.
-
-    Raises:
-        ConfigError: `total` leaves no place at all.
     """
 
     def __init__(self, total: int = 40) -> None:
-        if total < 1:
-            raise ConfigError(f"threads is {total}; sync tools run in threads, so it must be 1 or above")
         self._lock = threading.Lock()
         self._free = total
         self._waiting: deque[tuple[Backend, anyio.Event]] = deque()

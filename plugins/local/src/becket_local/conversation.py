@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from becket import Document, Image, ProviderError, Text, ToolCall, ToolResult
@@ -282,14 +282,8 @@ def _refusal(paths: list[str]) -> dict[str, str]:
 def _is_written(value: object, text: str) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return any(_decimal(match[0]) == Decimal(str(value)) for match in _NUMBER.finditer(text))
-
-
-def _decimal(text: str) -> Decimal | None:
-    try:
-        return Decimal(text.replace(",", ""))
-    except InvalidOperation:
-        return None
+    written = (Decimal(match[0].replace(",", "")) for match in _NUMBER.finditer(text))
+    return Decimal(str(value)) in written
 
 
 def _for_engine(result: ToolResult) -> Any:

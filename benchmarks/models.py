@@ -68,7 +68,6 @@ async def _no_pause() -> None:
 
 def talks(deltas: int, pause: Callable[[], Awaitable[object]] | None = None) -> Answer:
     """An answer of so many text deltas, with `pause` awaited before each."""
-
     wait = pause or _no_pause
 
     async def together(_: ModelRequest) -> AsyncGenerator[ModelEvent]:

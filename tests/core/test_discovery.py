@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import becket
 import pytest
-from becket.discovery import canonical, discover, unmet_requirement
+from becket._names import canonical
+from becket.discovery import discover, unmet_requirement
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ import anyio
 from anyio import from_thread
 from anyio.lowlevel import checkpoint
 
+from becket._log import logger
 from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, ResultBlock, Text, ToolCall, ToolResult
 from becket.errors import ToolError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from becket.effects import CallKey, Effects, PlannedCall
 
 __all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unwrap"]
-
-logger = logging.getLogger("becket")
 
 _BLOCKS: Final = (Text, Json, Image, Document)
 

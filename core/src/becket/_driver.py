@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import uuid
+import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +13,7 @@ from becket._backend import current_backend
 from becket._buffer import Buffer
 from becket._calls import unwrap
 from becket._inprocess import GRACE, InProcessEffects
+from becket._log import logger
 from becket._observers import Observers
 from becket.events import ErrorInfo, RunStarted
 from becket.loop import run
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from becket.runtime import Runtime
 
 __all__ = ["Driver"]
-
-logger = logging.getLogger("becket")
 
 _inside: ContextVar[Driver | None] = ContextVar("becket_inside", default=None)
 """The run that the current task works for."""
@@ -83,7 +81,7 @@ class Driver:
         context: object,
         session_id: str | None = None,
     ) -> None:
-        self.turn = Turn(uuid.uuid4().hex, history)
+        self.turn = Turn(os.urandom(16).hex(), history)
         self.state: Literal["new", "running", "over"] = "new"
         self.buffer = Buffer()
         self._plan = plan

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING
 
 import anyio
 
 from becket._backend import Backend, current_backend
+from becket._log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from becket.providers import Provider
 
 __all__ = ["Homes"]
-
-logger = logging.getLogger("becket")
 
 
 class _Home:

@@ -166,13 +166,7 @@ class InProcessEffects:
 
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
         """Emit the deltas; this is the path of a token."""
-        if not hasattr(events, "__aiter__"):
-            if inspect.iscoroutine(events):
-                events.close()  # else Python warns that nobody awaited it, far from here
-            raise ProtocolError(
-                f"stream() of the provider {self._plan.provider.name!r} returned {events!r}, no async iterator; "
-                f"make it an async generator: async def, and yield"
-            )
+        _check_iterator(self._plan.provider.name, events)
         emit, take = self.emit, answer.take
         with anyio.CancelScope() as scope:
             forget = self._listen(answer, scope)
@@ -202,6 +196,7 @@ class InProcessEffects:
         if seconds is None:
             return _nothing
         heard = answer.taken
+        forget: Callable[[], None]
 
         def look() -> None:
             nonlocal heard, forget
@@ -326,6 +321,17 @@ class _Answer:
             f"the provider {self._provider!r} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
             f"ToolCallDelta, PluginEvent, and last ModelFinished"
         )
+
+
+def _check_iterator(provider: str, events: Any) -> None:
+    if hasattr(events, "__aiter__"):
+        return
+    if inspect.iscoroutine(events):
+        events.close()  # else Python warns that nobody awaited it, far from here
+    raise ProtocolError(
+        f"stream() of the provider {provider!r} returned {events!r}, no async iterator; "
+        f"make it an async generator: async def, and yield"
+    )
 
 
 def _nothing() -> None:

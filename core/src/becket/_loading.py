@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from pluggy import PluginManager, PluginValidationError
 
 from becket import hookspecs
-from becket.discovery import Candidate, canonical
+from becket._names import canonical
 from becket.errors import PluginError
 from becket.plugins import Contribution, Plugin, Registry
 from becket.providers import Provider
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pluggy import HookImpl
+
+    from becket.discovery import Candidate
 
 __all__ = ["Choice", "PluginSet"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -11,6 +10,7 @@ import anyio
 
 from becket._backend import current_backend
 from becket._calls import from_outside
+from becket._log import logger
 from becket.errors import PluginError, ProtocolError
 from becket.events import Event, PluginFailed, RunFailed, RunFinished
 from becket.sinks import BatchSinkRun, Overflow, SinkRun
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from becket.sinks import RunInfo, Sink
 
 __all__ = ["Observers"]
-
-logger = logging.getLogger("becket")
 
 STRIKES: Final = 3
 """Failures in a row after which a sink is switched off."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
-from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -14,6 +12,7 @@ import anyio
 
 from becket._backend import Backend, current_backend
 from becket._inprocess import GRACE
+from becket._log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Portal"]
 
 T = TypeVar("T")
-
-logger = logging.getLogger("becket")
 
 
 class Portal:
@@ -103,6 +100,8 @@ class _Call(Generic[T]):
     """One call on its way through the loop."""
 
     def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        from concurrent.futures import Future  # it brings `logging`, and most processes make no sync call
+
         self.outcome: Future[T] = Future()
         self.loop: _Loop | None = None
         self._work = work
@@ -162,6 +161,8 @@ class _Loop:
         self._lock = threading.Lock()
         self._calls: set[_Call[Any]] = set()
         self._over = False
+        from concurrent.futures import Future
+
         self._ready: Future[None] = Future()
         self.thread = threading.Thread(target=Context().run, args=(self._main, home), name="becket portal", daemon=True)
         self.thread.start()

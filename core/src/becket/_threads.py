@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
@@ -13,6 +12,7 @@ from anyio import to_thread
 from anyio.lowlevel import RunVar
 
 from becket._backend import Backend, current_backend
+from becket._log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerThreads"]
 
 T = TypeVar("T")
-
-logger = logging.getLogger("becket")
 
 _unlimited: RunVar[anyio.CapacityLimiter] = RunVar("becket_unlimited")
 

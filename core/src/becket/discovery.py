@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from becket._names import canonical
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from importlib_metadata import EntryPoint
     from importlib_metadata._meta import IDistribution  # what its public functions give has no public name
 
-__all__ = ["GROUP", "Candidate", "canonical", "discover", "unmet_requirement"]
+__all__ = ["GROUP", "Candidate", "discover", "unmet_requirement"]
 
 GROUP: Final = "becket"
 
@@ -64,11 +66,6 @@ class _Found:
             yield Candidate(self.name, "", self.name, self.version, self.refusal, None)
         for entry in self.entry_points:
             yield Candidate(entry.name, entry.value, self.name, self.version, self.refusal, entry)
-
-
-def canonical(name: str) -> str:
-    """A name as PEP 503 compares distributions: `Becket_Tools` is `becket-tools`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def discover(version: str, *, path: list[str] | None = None) -> list[Candidate]:
@@ -228,7 +225,8 @@ def _meets(version: tuple[int, ...], comparison: str, wanted: tuple[int, ...], *
         return have >= want and have[: shown - 1] == wanted[:-1]
     if wildcard:
         return (have[:shown] == wanted) == (comparison == "==")
-    return _COMPARISONS[comparison](have, want)
+    met: bool = _COMPARISONS[comparison](have, want)
+    return met
 
 
 def _padded(numbers: tuple[int, ...], length: int) -> tuple[int, ...]:

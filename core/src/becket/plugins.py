@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker
 
-from becket.discovery import canonical
+from becket._names import canonical
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:

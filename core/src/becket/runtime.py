@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from becket._homes import Homes, close_providers
 from becket._inprocess import GRACE
-from becket._loading import Choice, PluginSet
+from becket._names import canonical
 from becket._portal import Portal
 from becket._threads import WorkerThreads
 from becket._version import VERSION
-from becket.discovery import Candidate, canonical, discover
 from becket.errors import ConfigError
 from becket.log import MemoryLog
 from becket.sinks import Sink
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from becket._driver import Driver
+    from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
     from becket.providers import Provider
@@ -81,6 +81,9 @@ class Runtime:
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
+        # Imported here: an agent that is given its model and tools as objects needs none of it until its first run.
+        from becket._loading import Choice, PluginSet
+
         choice = Choice(
             allow=None if allow is None else frozenset(_names("allow", allow)),
             block=frozenset(_names("block", block)),
@@ -286,6 +289,8 @@ class Runtime:
 
 
 def _discover() -> list[Candidate]:
+    from becket.discovery import discover
+
     return discover(VERSION)
 
 

@@ -18,7 +18,6 @@ Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_f
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias
@@ -431,6 +430,8 @@ def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = No
 def _parsed(text: str) -> dict[str, JsonValue]:
     if not text.strip():
         return {}
+    import json
+
     arguments = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     if not isinstance(arguments, dict):
         kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

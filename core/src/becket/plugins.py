@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
@@ -130,6 +129,8 @@ class Registry(Generic[T]):
 
     def suggestion(self, text: str) -> str:
         """`; did you mean ...?` for a text one of whose parts is near one of these names, else a full stop."""
+        import difflib
+
         near = [match for part in text.split(":") for match in difflib.get_close_matches(part, list(self._all), n=1)]
         return f"; did you mean {near[0]!r}?" if near else "."
 

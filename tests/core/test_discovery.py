@@ -271,10 +271,10 @@ def test_a_plugin_for_another_version_of_becket_is_refused_and_told_why(tmp_path
 @pytest.mark.parametrize(
     "requirement",
     [
-        "becket-tools>=2,<3",
-        "becket.tools>=2,<3",
-        "becket_tools >=2,<3",
-        "beckett>=2",
+        "becket-tools<9,>=2",
+        "becket.tools<9,>=2",
+        "becket_tools <9, >=2",
+        "beckett<9,>=2",
         "not-becket>=2",
         "becket",
         "becket @ file:///elsewhere",

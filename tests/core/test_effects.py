@@ -16,6 +16,7 @@ from becket import (
     Document,
     Image,
     Limits,
+    MemoryLog,
     Message,
     MessageAdded,
     ModelFinished,
@@ -89,6 +90,15 @@ async def test_a_provider_whose_stream_is_no_iterator_is_told_how_to_make_one() 
     class Wrong(ScriptedProvider):
         async def stream(self, request: Any, /) -> Any:  # type: ignore[override]  # the mistake under test
             return []
+
+    with pytest.raises(ProtocolError, match="make it an async generator"):
+        await read(make(Wrong(text())))
+
+
+async def test_a_provider_that_returns_a_list_is_told_the_same() -> None:
+    class Wrong(ScriptedProvider):
+        def stream(self, request: Any, /) -> Any:
+            return text("at once")
 
     with pytest.raises(ProtocolError, match="make it an async generator"):
         await read(make(Wrong(text())))
@@ -354,6 +364,41 @@ async def test_a_prompt_may_answer_the_last_calls_of_the_history() -> None:
     history = [Message("user", (Text("hi"),)), Message("assistant", (ToolCall("c", "echo"),))]
     answer = Message("user", (ToolResult("c", "success", (Text("done"),)),))
     assert (await make(ScriptedProvider(text("x"))).invoke_async(answer, history=history)).text == "x"
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_that_the_log_has_already_is_not_shown_again() -> None:
+    class Lasting(MemoryLog):
+        """A log that outlived an earlier execution of the run, which got as far as the first model call."""
+
+        def append(self, event: Event, /) -> bool:
+            return event.type not in ("run_started", "cycle_started") and super().append(event)
+
+    sink = ListSink()
+    runtime = Runtime(discover=False, make_log=lambda _: Lasting())
+    agent = Agent(ScriptedProvider(text("x")), sinks=[sink], runtime=runtime)
+    assert (await agent.invoke_async("go")).text == "x"
+    assert sink.types[0] == "model_started"
+    assert sink.events[0].seq == 1
+
+
+# -- the public fakes ------------------------------------------------------------------------------------------------
+
+
+def test_a_scripted_provider_without_a_script_says_what_to_give_it() -> None:
+    with pytest.raises(ConfigError, match=r"ScriptedProvider\(text\('hello'\)\) is the shortest"):
+        ScriptedProvider()
+
+
+def test_a_scripted_provider_lists_its_model() -> None:
+    assert [model.name for model in ScriptedProvider(text(), model="m").models()] == ["m"]
+
+
+def test_a_list_sink_takes_no_argument() -> None:
+    with pytest.raises(ConfigError, match="the sink 'list' takes no argument, and was given 'x'"):
+        ListSink().with_argument("x")
 
 
 # -- the agent ---------------------------------------------------------------------------------------------------------

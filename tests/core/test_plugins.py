@@ -383,6 +383,18 @@ def test_a_plugin_that_fails_at_its_second_hook_leaves_nothing_of_its_first(inst
         runtime.tool("torn_tool")
 
 
+def test_a_plugin_that_failed_is_not_asked_again(installed: Site) -> None:
+    """Not by another implementation of the same hook, and not by a later hook."""
+    code = HOOK.format(name="late") + (
+        "@hookimpl(tryfirst=True, specname='register_tools')\ndef early(): raise OSError('x')\n"
+        "@hookimpl\ndef register_commands(cli): cli.append('asked')\n"
+    )
+    installed.install("twice", code)
+    runtime = installed.runtime()
+    assert "its register_tools failed: OSError: x" in quarantined(runtime, "twice").reason
+    assert order_of(runtime) == []
+
+
 def test_a_class_given_for_an_object_is_refused_in_words() -> None:
     class Model(ScriptedProvider):
         name = "model"

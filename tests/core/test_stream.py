@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import AsyncIterator  # noqa: TC003  tools' annotations are resolved
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from becket import (
 from becket.testing import ListSink, ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from becket import Event
     from becket.tools import AnyTool
@@ -538,6 +539,29 @@ async def test_a_slow_reader_slows_the_model_and_loses_nothing() -> None:
     assert made < 300  # the buffer's 256 and no more
     taken = [event.text async for event in stream if isinstance(event, TextDelta)]
     assert taken == [f"{number} " for number in range(5000)]
+
+
+async def test_tools_that_run_together_wait_together_for_a_slow_reader() -> None:
+    @tool
+    async def chatty(name: str) -> AsyncIterator[str]:
+        for number in range(400):
+            yield f"{name}{number}"
+
+    provider = ScriptedProvider(calls(("chatty", {"name": "a"}), ("chatty", {"name": "b"})), text("x"))
+    stream = make(provider, chatty).stream_async("go")
+    await anext(stream)
+    await anyio.wait_all_tasks_blocked()
+    events = [event async for event in stream]
+    told = [event.data for event in events if event.type == "tool_progress"]
+    assert [data for data in told if str(data).startswith("a")] == [f"a{number}" for number in range(400)]
+    assert len(told) == 800
+
+
+async def test_a_stream_may_be_entered_after_its_first_event() -> None:
+    stream = make(ScriptedProvider(text("a"))).stream_async("go")
+    first = await anext(stream)
+    async with stream as events:
+        assert_whole([first, *[event async for event in events]])
 
 
 async def test_limits_of_time_end_a_run_with_a_stop_reason() -> None:

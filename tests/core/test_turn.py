@@ -151,7 +151,9 @@ def fitting(turn: Turn) -> Sequence[Event]:  # noqa: PLR0911  one for each phase
         case "cycle":
             return [ModelStarted("p:m", len(turn.messages))]
         case "model":
-            return [ToolCallDelta("a", "tool", "{}", 0), ToolCallDelta("b", "tool", "{}", 1), ModelFinished("tool_use")]
+            blocks = {"a": 0, "b": 1} | {part.call_id: part.block for part in turn.parts if part.kind == "tool_call"}
+            deltas = [ToolCallDelta(call_id, "tool", "{}", block) for call_id, block in blocks.items()]
+            return [*deltas, ModelFinished("tool_use")]
         case "answered":
             answer = turn.answer()
             return [MessageAdded(answer)] if answer.content else [CycleFinished("end_turn")]

@@ -131,28 +131,31 @@ class _AsyncioBackend:
 
 
 class _TrioGate:
-    __slots__ = ("_task",)
+    __slots__ = ("_abort", "_current", "_reschedule", "_task", "_wait")
 
     def __init__(self) -> None:
+        from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
         self._task: Any = None
-
-    async def wait(self) -> None:
-        from trio.lowlevel import Abort, current_task, wait_task_rescheduled
-
-        self._task = current_task()
+        self._current, self._reschedule, self._wait = current_task, reschedule, wait_task_rescheduled
+        succeeded = Abort.SUCCEEDED
 
         def abort(_: object) -> Abort:
-            self._task = None
-            return Abort.SUCCEEDED
+            return succeeded
 
-        await wait_task_rescheduled(abort)
+        self._abort = abort
+
+    async def wait(self) -> None:
+        self._task = self._current()
+        try:
+            await self._wait(self._abort)
+        finally:
+            self._task = None
 
     def open(self) -> None:
-        from trio.lowlevel import reschedule
-
         if self._task is not None:
             task, self._task = self._task, None
-            reschedule(task)
+            self._reschedule(task)
 
 
 class _TrioBackend:

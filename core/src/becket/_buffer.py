@@ -29,7 +29,7 @@ class Buffer:
         gate: Where the reader waits; set when the run starts, since it belongs to an event loop.
     """
 
-    __slots__ = ("_limit", "_reading", "_room", "closed", "gate", "items")
+    __slots__ = ("_asleep", "_limit", "_reading", "_room", "closed", "gate", "items")
 
     gate: Gate
 
@@ -38,13 +38,15 @@ class Buffer:
         self.closed = False
         self._limit = limit
         self._reading = False
+        self._asleep = False
         self._room: anyio.Event | None = None
 
     def put(self, event: Event) -> bool:
         """Append `event`. False where the buffer is full now; the writer should then wait for `room`."""
         items = self.items
         items.append(event)
-        if self._reading:
+        if self._asleep:
+            self._asleep = False
             self.gate.open()
         return len(items) < self._limit or self.closed
 
@@ -61,9 +63,10 @@ class Buffer:
         self._reading = True
         try:
             while not self.items and not self.closed:
+                self._asleep = True
                 await self.gate.wait()
         finally:
-            self._reading = False
+            self._reading = self._asleep = False
 
     def taken(self) -> None:
         """The reader has taken an event; lets the writers go on once half of the buffer is free."""

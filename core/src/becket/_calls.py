@@ -21,6 +21,7 @@ from becket.tools import AnyTool, ToolContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from becket._alarm import Alarm
     from becket._backend import Backend
     from becket._threads import WorkerThreads
     from becket._values import JsonValue
@@ -38,6 +39,7 @@ class ToolCalls:
         tools: The tools by name.
         effects: Where events go.
         backend: The event loop of the run.
+        alarm: Its time limits.
         threads: Where sync tools run.
         seconds: The time limit of a tool that sets none itself, or None.
         agent: The agent's name.
@@ -57,6 +59,7 @@ class ToolCalls:
         effects: Effects,
         *,
         backend: Backend,
+        alarm: Alarm,
         threads: WorkerThreads,
         seconds: float | None,
         agent: str,
@@ -69,6 +72,7 @@ class ToolCalls:
         self._tools = tools
         self._effects = effects
         self._backend = backend
+        self._alarm = alarm
         self._threads = threads
         self._seconds = seconds
         self._agent = agent
@@ -148,15 +152,15 @@ class ToolCalls:
         logger.warning("tool %r was stopped after its time limit of %s s", tool.name, seconds)
         return _error(plan.call, f"{tool.name} did not finish within its time limit of {seconds:g} s and was stopped")
 
-    def _arm(self, scope: anyio.CancelScope, name: str, seconds: float) -> list[Callable[[], None]]:
+    def _arm(self, scope: anyio.CancelScope, name: str, seconds: float) -> list[Callable[[], object]]:
         """Cancel `scope` after `seconds`, and say that the tool is stuck if it is still there after the grace."""
-        call_later = self._backend.call_later
+        after = self._alarm.after
 
         def expire() -> None:
             scope.cancel()
-            timers.append(call_later(self._grace, lambda: self._stuck(name)))
+            timers.append(after(self._grace, lambda: self._stuck(name)))
 
-        timers = [call_later(seconds, expire)]
+        timers = [after(seconds, expire)]
         return timers
 
     async def _caught(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:

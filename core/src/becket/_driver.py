@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio
 
+from becket._alarm import Alarm
 from becket._backend import current_backend
 from becket._buffer import Buffer
 from becket._calls import unwrap
@@ -21,8 +22,6 @@ from becket.sinks import RunInfo
 from becket.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from becket._backend import Backend
     from becket._plan import RunPlan
     from becket.content import Message, StopReason
@@ -46,10 +45,10 @@ class Driver:
     """
 
     __slots__ = (
+        "_alarm",
         "_backend",
         "_closed",
         "_context",
-        "_disarm",
         "_effects",
         "_failure",
         "_finished",
@@ -65,6 +64,7 @@ class Driver:
         "turn",
     )
 
+    _alarm: Alarm
     _backend: Backend
     _effects: InProcessEffects
     _observers: Observers
@@ -91,7 +91,6 @@ class Driver:
         self._session_id = session_id
         self._failure: BaseException | None = None
         self._closed = False
-        self._disarm: list[Callable[[], None]] = []
         self.parent: Driver | None = None
 
     # -- the reader's side -----------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class Driver:
 
     def _interrupt(self, grace: float = GRACE) -> None:
         self._scope.cancel()
-        self._disarm.append(self._backend.call_later(grace, self._abandon))
+        self._alarm.after(grace, self._abandon)
 
     def _stuck(self, what: str) -> None:
         """A tool, or a model, has swallowed the cancellation that its time limit sent: the run cannot go on past it."""
@@ -171,8 +170,6 @@ class Driver:
 
     def _abandon(self) -> None:
         """The time for cleaning up is over: end the run from outside, and leave its task to itself."""
-        if self.state != "running":
-            return
         running = sorted(self._effects.calls.running.values())
         logger.error(
             "run %s did not end when it was cancelled; left behind: %s",
@@ -190,6 +187,7 @@ class Driver:
         if self.state != "new":
             return
         self._backend = current_backend()
+        self._alarm = Alarm(self._backend)
         self.buffer.gate = self._backend.gate()
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
@@ -201,6 +199,7 @@ class Driver:
             self.turn,
             context=self._context,
             backend=self._backend,
+            alarm=self._alarm,
             buffer=self.buffer,
             log=self._plan.make_log(info),
             observers=self._observers,
@@ -215,7 +214,7 @@ class Driver:
             tasks.start_soon(self._main, name=f"becket run {self.turn.run_id}")
         if self._plan.limits.seconds is not None:
             expire = lambda: self.cancel("limit_time")  # noqa: E731  a callback of one line
-            self._disarm.append(self._backend.call_later(self._plan.limits.seconds, expire))
+            self._alarm.after(self._plan.limits.seconds, expire)
 
     async def _main(self) -> None:
         """The driver's task. Lets no exception out but a cancellation that the loop itself has sent."""
@@ -286,8 +285,7 @@ class Driver:
         if self.state == "over":
             return
         self.state = "over"
-        for disarm in self._disarm:
-            disarm()
+        self._alarm.close()
         self._runtime.leave(self)
         self.buffer.close()
         self._finished.set()

@@ -29,6 +29,7 @@ from becket.providers import ModelRequest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from becket._alarm import Alarm
     from becket._backend import Backend
     from becket._buffer import Buffer
     from becket._observers import Observers
@@ -63,6 +64,7 @@ class InProcessEffects:
         *,
         context: object,
         backend: Backend,
+        alarm: Alarm,
         buffer: Buffer,
         log: EventLog,
         observers: Observers,
@@ -73,18 +75,22 @@ class InProcessEffects:
         self._turn = turn
         self._run_id = turn.run_id
         self._buffer = buffer
+        self._put = buffer.put
+        self._append = log.append
+        self._watched = bool(plan.sinks) or plan.callback_handler is not None
         self._log = log
         self._observers = observers
         self._callback = plan.callback_handler
         self._stop = stop
         self._stuck = stuck
-        self._backend = backend
+        self._alarm = alarm
         self.ending: StopReason | None = None
         self.failure: Exception | None = None
         self.calls = ToolCalls(
             plan.tools,
             self,
             backend=backend,
+            alarm=alarm,
             threads=plan.threads,
             seconds=plan.limits.tool_seconds,
             agent=plan.agent,
@@ -105,17 +111,21 @@ class InProcessEffects:
         if turn.phase != "done":
             stamped.cycle = turn.cycle
             stamped.attempt = turn.attempt or (1 if turn.cycle else 0)
-        if not self._log.append(event):
+        if not self._append(event):
             return True
-        room = True
+        return self._show(event) if self._watched else self._put(event)
+
+    def _show(self, event: Event) -> bool:
+        """Show `event` to the sinks and the callback handler, and hand it over whatever they do."""
+        observers, room = self._observers, True
         try:
-            room = self._observers.show(event)
+            room = observers.show(event)
             if self._callback is not None and (view := event._view()):  # noqa: SLF001  the mapping face without a copy
                 self._callback(**view)
         finally:
-            room = self._buffer.put(event) and room
-        while self._observers.failed:
-            self.emit(self._observers.failed.pop())
+            room = self._put(event) and room
+        while observers.failed:
+            self.emit(observers.failed.pop())
         return room
 
     def fail(self, error: Exception) -> None:
@@ -187,7 +197,7 @@ class InProcessEffects:
             )
         return answer.end()
 
-    def _listen(self, answer: _Answer, scope: anyio.CancelScope) -> Callable[[], None]:
+    def _listen(self, answer: _Answer, scope: anyio.CancelScope) -> Callable[[], object]:
         """Cancel `scope` when the model has sent nothing for as long as the limit allows.
 
         A look at a count once per period, and not a deadline moved by every delta: that would cost more than the delta.
@@ -196,23 +206,25 @@ class InProcessEffects:
         if seconds is None:
             return _nothing
         heard = answer.taken
-        forget: Callable[[], None]
+        forget: Callable[[], object]
 
         def look() -> None:
             nonlocal heard, forget
             if answer.taken == heard and not answer.held_up:
                 scope.cancel()
-                forget = self._backend.call_later(GRACE, lambda: self._stuck(f"model {self._plan.model_id!r}"))
+                forget = self._alarm.after(GRACE, lambda: self._stuck(f"model {self._plan.model_id!r}"))
                 return
             heard = answer.taken
-            forget = self._backend.call_later(seconds, look)
+            forget = self._alarm.after(seconds, look)
 
-        forget = self._backend.call_later(seconds, look)
+        forget = self._alarm.after(seconds, look)
         return lambda: forget()  # noqa: PLW0108  what it names changes with every look
 
 
 async def _close(events: AsyncIterator[ModelEvent]) -> None:
     """Close a provider's generator, within the grace, before anything else happens; it may be closed already."""
+    if getattr(events, "ag_frame", events) is None:
+        return  # a generator that has ended; asking again would cost 18 us a model call
     close = getattr(events, "aclose", None)
     if close is not None:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE), suppress(ProviderError):
@@ -262,10 +274,10 @@ class _Answer:
             case PluginEvent():
                 _clean(event, "plugin", "name")
                 _make_json(event)
-            case ModelFinished():
-                if event.stop_reason not in _MODEL_STOPS:
+            case _:
+                if event.stop_reason not in _MODEL_STOPS:  # type: ignore[union-attr]  # the one that is left
                     self._refuse(event)
-                self.finished = event
+                self.finished = event  # type: ignore[assignment]
                 return False
         return True
 

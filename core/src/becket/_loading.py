@@ -25,7 +25,7 @@ from becket.sinks import Sink
 from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pluggy import HookImpl
 
@@ -206,11 +206,13 @@ class PluginSet:
 
     # -- collecting ------------------------------------------------------------------------------------------------
 
-    def _hooks(self, name: str) -> list[tuple[_Hook, _Entry]]:
+    def _hooks(self, name: str) -> Iterator[tuple[_Hook, _Entry]]:
         """The implementations of a hook in the order of their calls: by phase, configured order, name."""
         ordered = sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin))
-        pairs = [(hook, entry) for entry in ordered if entry.usable for hook in entry.hooks if hook.name == name]
-        return sorted(pairs, key=lambda pair: pair[0].phase)
+        pairs = [(hook, entry) for entry in ordered for hook in entry.hooks if hook.name == name]
+        for hook, entry in sorted(pairs, key=lambda pair: pair[0].phase):
+            if entry.usable:  # the call before may have changed that
+                yield hook, entry
 
     def _ask(self, kind: Kind, hook: _Hook, entry: _Entry) -> None:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
@@ -220,7 +222,7 @@ class PluginSet:
                 if not any(item is other for other in known):
                     known.append(_checked(kind, item, known))
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
-            entry.given, entry.hooks = {}, []
+            entry.given = {}
             self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
 
     def _registry(self, kind: Kind, singular: str) -> Registry[Any]:
@@ -310,9 +312,9 @@ def _call(hook: _Hook, **arguments: object) -> object:
     return given
 
 
-def _given(hook: _Hook) -> Sequence[object]:
+def _given(hook: _Hook) -> Iterable[object]:
     given: Any = _call(hook)
-    return () if given is None else list(given)
+    return () if given is None else given
 
 
 def _checked(kind: Kind, item: object, known: Iterable[Any]) -> object:

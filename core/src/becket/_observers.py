@@ -100,15 +100,17 @@ class Observers:
             if direct.off:
                 continue
             try:
-                direct.run.emit(event)
-                direct.strikes = 0
+                direct.emit(event)
+                if direct.strikes:
+                    direct.strikes = 0
             except (Exception, SystemExit) as error:  # noqa: BLE001  as above
                 self._strike(direct, "emit", error)
         for batch in self._batches:
             room = self._put(batch, event) and room
-        if isinstance(event, RunFinished | RunFailed):
+        if self.failed and isinstance(event, RunFinished | RunFailed):
             self.failed.clear()  # no event may follow; the log has said it
-        self._raise_fatal()
+        if self._fatal is not None:
+            self._raise_fatal()
         return room
 
     def _put(self, batch: _Batch, event: Event) -> bool:
@@ -242,11 +244,12 @@ class _Source:
 
 
 class _Direct(_Source):
-    __slots__ = ("run",)
+    __slots__ = ("emit", "run")
 
     def __init__(self, sink: Sink, run: SinkRun) -> None:
         super().__init__(sink)
         self.run = run
+        self.emit = run.emit
 
 
 class _Batch(_Source):

@@ -104,6 +104,10 @@ def clean_text(text: str) -> str:
     return text
 
 
+_SMALL: Final = 2**63
+_SCALARS: Final = (int, float, bool, type(None))  # asking each for its abstract base class is what costs
+
+
 def to_json_value(raw: object) -> JsonValue:
     """A JSON value equal to `raw`: what pydantic can serialise, tuples as lists, NaN and infinity as null.
 
@@ -111,6 +115,10 @@ def to_json_value(raw: object) -> JsonValue:
         ValueError: `raw` holds something that JSON cannot: an open file or another iterator, a lock, bytes that are
             no text, a reference to itself, more than `DEPTH` levels.
     """
+    if raw is None or isinstance(raw, bool | str):
+        return clean_text(raw) if isinstance(raw, str) else raw
+    if type(raw) is int and -_SMALL < raw < _SMALL:
+        return raw
     from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
     try:
@@ -132,8 +140,8 @@ def clean_json(raw: Any, *, depth: int = DEPTH) -> Any:
         if depth == 0:
             raise ValueError(f"it is nested more than {DEPTH} levels deep, or holds itself")
         return _cleaned(raw, depth - 1)
-    if isinstance(raw, Iterator):
-        raise ValueError(f"it holds an iterator ({type(raw).__name__}), where a list is wanted")  # noqa: TRY004  as for all that is no JSON
+    if type(raw) not in _SCALARS and isinstance(raw, Iterator):
+        raise ValueError(f"it holds an iterator ({type(raw).__name__}), where a list is wanted")
     return raw
 
 

@@ -18,6 +18,7 @@ Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_f
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias
@@ -62,6 +63,7 @@ from becket.events import (
 )
 
 if TYPE_CHECKING:
+    import json
     from collections.abc import Callable
 
 __all__ = ["Need", "Phase", "Turn", "parse_arguments"]
@@ -177,7 +179,12 @@ class Turn:
         """
         kind = type(event)
         if kind is TextDelta:  # by far the most frequent
-            self._part("text", event).fragments.append(event.text)  # type: ignore[union-attr]
+            delta: Any = event
+            parts = self.parts
+            if self.phase == "model" and parts and (part := parts[-1]).kind == "text" and part.block == delta.block:
+                part.fragments.append(delta.text)
+            else:
+                self._part("text", delta).fragments.append(delta.text)
             return
         fold: Callable[[Turn, Any], None] | None = self._folds.get(kind)
         if fold is None:
@@ -199,7 +206,9 @@ class Turn:
             self._refuse(event)
         call_id, tool = (event.call_id, event.tool) if kind == "tool_call" else ("", "")
         for part in reversed(self.parts):
-            if part.block == event.block and part.kind == kind and part.call_id == call_id:
+            if part.kind == kind and part.call_id == call_id and (call_id or part.block == event.block):
+                if part.block != event.block:
+                    self._refuse(event, f"the call {call_id!r} has another block")
                 return part
         begun = Part(kind, event.block, call_id=call_id, tool=tool)
         self.parts.append(begun)
@@ -427,12 +436,17 @@ def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = No
     return ToolCall(call_id, tool, malformed=MalformedArguments(clean_text(text[:2000]), reason))
 
 
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    import json
+
+    return json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
 def _parsed(text: str) -> dict[str, JsonValue]:
     if not text.strip():
         return {}
-    import json
-
-    arguments = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    arguments = _decoder().decode(text)
     if not isinstance(arguments, dict):
         kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
         raise ValueError(f"a JSON object is wanted, and this is {kinds.get(type(arguments), 'a number')}")  # noqa: TRY004  as for all that is no JSON object

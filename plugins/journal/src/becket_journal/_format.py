@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from becket import BecketError, ConfigError, PluginError
 
 if TYPE_CHECKING:
+    from logging import Logger
     from pathlib import Path
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "cannot_open",
     "cannot_write",
     "is_beginning",
+    "logger",
     "not_a_journal",
+    "version_problem",
 ]
 
 VERSION: Final = 1
@@ -30,6 +33,10 @@ KIND: Final = "becket_journal"
 """The `type` of the header: it has one so that whoever reads the lines with `event_from_json` gets an UnknownEvent."""
 
 HEADER: Final = f'{{"type":"{KIND}","version":{VERSION}}}\n'.encode()
+
+
+_PARTS: Final = bytes(range(0x80, 0x100))
+"""Bytes of characters that UTF-8 writes with several: the last one may be cut in two."""
 
 
 class JournalError(BecketError):
@@ -49,6 +56,14 @@ def as_header(line: bytes) -> dict[str, Any] | None:
     return header if isinstance(header, dict) and header.get("type") == KIND else None
 
 
+def version_problem(header: dict[str, Any]) -> str | None:
+    """Why a journal with this header is not for this version, or None."""
+    version = header.get("version")
+    if isinstance(version, int) and version <= VERSION:
+        return None
+    return f"its format is of version {version!r}, and this becket-journal knows {VERSION}; upgrade becket-journal"
+
+
 def is_beginning(line: bytes) -> bool:
     """Whether `line` is the beginning of a JSON object and no more: what is left of a line when its writer dies."""
     from pydantic_core import from_json
@@ -62,15 +77,10 @@ def is_beginning(line: bytes) -> bool:
     else:
         return False
     try:
-        from_json(_up_to_a_character(line), allow_partial="trailing-strings")
+        from_json(line.rstrip(_PARTS), allow_partial=True)
     except ValueError:
         return False
     return True
-
-
-def _up_to_a_character(line: bytes) -> bytes:
-    """`line` without a character of several bytes that was cut in two at its end."""
-    return line.decode("utf-8", "ignore").encode() if line[-1:] >= b"\x80" else line
 
 
 def not_a_journal(path: Path, first: bytes) -> JournalError:
@@ -88,23 +98,19 @@ def cannot_open(path: Path, error: OSError) -> ConfigError:
 
 def _reason(path: Path, error: OSError) -> str:
     """What is wrong, and what to do."""
-    match error.errno:
-        case errno.EISDIR:
-            return "it is a folder; give the path of a file in it"
-        case errno.ELOOP:
-            return "it is a symbolic link, which a journal does not follow; give the file that it stands for"
-        case errno.ENOENT:
-            return f"there is no such file or folder; create the folder {str(path.parent)!r} first, or mend the path"
-        case errno.ENOTDIR:
-            return f"{str(path.parent)!r} is no folder; mend the path"
-        case errno.EACCES | errno.EPERM:
-            return "this user may not; change the rights of the file or its folder, or give another path"
-        case errno.EROFS:
-            return "its file system is read-only; give a path on another one"
-        case errno.ENXIO:
-            return "it is no regular file; a journal must be one, or it could not be read back"
-        case _:
-            return _plain(error)
+    folder = str(path.parent)
+    reasons = {
+        errno.EISDIR: "it is a folder; give the path of a file in it",
+        errno.ELOOP: "it is a symbolic link, which a journal does not follow; give the file that it stands for",
+        errno.ENOENT: f"there is no such file or folder; create the folder {folder!r} first, or mend the path",
+        errno.ENOTDIR: f"{folder!r} is no folder; mend the path",
+        errno.EACCES: "this user may not; change the rights of the file or its folder, or give another path",
+        errno.EPERM: "this user may not; change the rights of the file or its folder, or give another path",
+        errno.EROFS: "its file system is read-only; give a path on another one",
+        errno.ENXIO: "it is no regular file; a journal must be one, or it could not be read back",
+        errno.ENOSPC: "the disk is full; free some space, or give a path on another disk",
+    }
+    return reasons.get(error.errno or 0) or f"{_plain(error)}; mend that, or give another path"
 
 
 def cannot_write(path: Path, error: OSError) -> PluginError:
@@ -129,3 +135,10 @@ def cannot_write(path: Path, error: OSError) -> PluginError:
 
 def _plain(error: OSError) -> str:
     return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def logger() -> Logger:
+    """The logger of this package. Fetched when there is something to say, as in core: its import costs 7 ms."""
+    import logging
+
+    return logging.getLogger("becket.journal")

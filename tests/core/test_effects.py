@@ -428,6 +428,12 @@ def test_the_same_tool_twice_is_the_tool_once() -> None:
     assert list(make(ScriptedProvider(text()), echo, echo).tools) == ["echo"]
 
 
+async def test_a_sink_that_is_none_is_refused_before_anything_starts() -> None:
+    no_sink: Any = object()
+    with pytest.raises(ConfigError, match="is no sink; it takes an object with what"):
+        make(ScriptedProvider(text()), sinks=[no_sink])
+
+
 def test_a_function_that_is_no_tool_is_refused_with_what_to_do() -> None:
     undecorated: Any = len
     with pytest.raises(ConfigError, match=r"is no tool; decorate the function with @becket\.tool"):

@@ -389,6 +389,7 @@ import anyio
 from becket import Agent, Runtime, tool
 from becket.testing import ScriptedProvider, calls, text
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without
 runtime = Runtime(discover=False)
 hello = Agent(ScriptedProvider(text("hello")), runtime=runtime)
 started = threading.Event()

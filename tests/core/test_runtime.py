@@ -48,6 +48,7 @@ class Model(ScriptedProvider):
         return [ModelInfo(name) for name in self.known]
 
     async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()
         self.closed += 1
         if self.failure is not None:
             raise self.failure

@@ -564,6 +564,26 @@ async def test_a_stream_may_be_entered_after_its_first_event() -> None:
         assert_whole([first, *[event async for event in events]])
 
 
+@pytest.mark.parametrize("leave", ["aclose", "break"])
+async def test_leaving_ends_a_provider_that_never_awaits(leave: str) -> None:
+    class Busy(ScriptedProvider):
+        async def stream(self, request: Any, /) -> AsyncIterator[Any]:
+            while True:
+                yield TextDelta("and on and on ")
+
+    sink = ListSink()
+    stream = make(Busy(text()), sink=sink).stream_async("go")
+    await anext(stream)
+    await anyio.wait_all_tasks_blocked()
+    if leave == "aclose":
+        await stream.aclose()
+    del stream
+    with anyio.fail_after(5):
+        while not sink.closed:
+            await checkpoint()
+    assert_whole(sink.events)
+
+
 async def test_limits_of_time_end_a_run_with_a_stop_reason() -> None:
     sink = ListSink()
     agent = make(ScriptedProvider([TextDelta("so far"), anyio.sleep_forever]), sink=sink, limits=Limits(seconds=0.01))

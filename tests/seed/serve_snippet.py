@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
+from anyio.lowlevel import checkpoint
 from becket import Runtime, TextDelta, hookimpl, set_default_runtime
 from becket.testing import ScriptedProvider, calls, text
 
@@ -52,9 +53,10 @@ class Scripted:
         return text(f"{request.messages[-1].content[0].text}.")  # type: ignore[union-attr]  # the tool's result
 
     def flood(self) -> Iterator[Step]:
-        """Text without an end, until the stream is closed."""
+        """Text without an end, until the stream is closed; the pieces come one by one, as from a network."""
         try:
             while True:
+                yield checkpoint
                 yield TextDelta("x" * 10_000)
         finally:
             self.say("cleaned up")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from becket.agent import Agent
 from becket.content import (
     AgentResult,
@@ -50,12 +52,15 @@ from becket.events import (
 )
 from becket.log import EventLog, MemoryLog
 from becket.options import Limits, ModelOptions
-from becket.plugins import Plugin, hookimpl
+from becket.plugins import Plugin
 from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
 from becket.stream import AgentStream
 from becket.tools import Tool, ToolContext, tool
+
+if TYPE_CHECKING:
+    from becket._marker import hookimpl
 
 __version__ = VERSION
 
@@ -130,3 +135,12 @@ __all__ = [
     "tool",
     "warm_up",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`hookimpl`, which is pluggy's: an application that writes no plugin needs no pluggy before its first run."""
+    if name == "hookimpl":
+        from becket._marker import hookimpl
+
+        return hookimpl
+    raise AttributeError(f"module 'becket' has no attribute {name!r}")

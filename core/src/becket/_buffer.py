@@ -42,13 +42,18 @@ class Buffer:
         self._room: anyio.Event | None = None
 
     def put(self, event: Event) -> bool:
-        """Append `event`. False where the buffer is full now; the writer should then wait for `room`."""
+        """Append `event`. False where the buffer is full now, or nobody reads; the writer should then wait for `room`.
+
+        `room` waits for nothing where nobody reads, but it is a checkpoint: there a cancellation arrives.
+        """
+        if self.closed:
+            return False
         items = self.items
         items.append(event)
         if self._asleep:
             self._asleep = False
             self.gate.open()
-        return len(items) < self._limit or self.closed
+        return len(items) < self._limit
 
     async def wait(self) -> None:
         """Wait until there is an event, or the buffer is closed.

@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import checkpoint
 
 from becket._log import logger
@@ -207,6 +206,8 @@ class ToolCalls:
 
     def _drain(self, plan: PlannedCall, items: Generator[object, None, object]) -> object:
         """Report what a generator yields; each item waits for the reader, so that it cannot run ahead."""
+        from anyio import from_thread  # it brings `logging`, and few tools are sync generators
+
         with closing(items):
             while True:
                 try:

@@ -246,6 +246,7 @@ class Driver:
             await self._drive()
         finally:
             await self._observers.close(GRACE)
+            self._failure = self._failure or self._observers.fatal()
 
     async def _drive(self) -> None:
         plan = self._plan

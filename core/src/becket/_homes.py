@@ -91,7 +91,7 @@ class Homes:
 
 async def close_providers(providers: Iterable[Provider], grace: float) -> None:
     """Let each provider go of what it keeps for this event loop, whatever becomes of the others."""
-    for provider in {id(provider): provider for provider in providers}.values():
+    for provider in providers:
         with anyio.move_on_after(grace, shield=True) as scope:
             try:
                 await provider.aclose()

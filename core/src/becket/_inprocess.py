@@ -125,7 +125,7 @@ class InProcessEffects:
         finally:
             room = self._put(event) and room
         while observers.failed:
-            self.emit(observers.failed.pop())
+            self.emit(observers.failed.pop(0))
         return room
 
     def fail(self, error: Exception) -> None:

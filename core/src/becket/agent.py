@@ -202,7 +202,7 @@ class Agent:
         given, runtime = self._given, self._used_runtime()
         provider, model = _resolve_model(given["model"], runtime)
         tools = _resolve_tools(given["tools"], self._lookup)
-        named = tuple(runtime.sink(sink) if isinstance(sink, str) else sink for sink in given["sinks"])
+        named = tuple(runtime.as_sink(sink) for sink in given["sinks"])
         return RunPlan(
             agent=given["name"],
             provider=provider,

@@ -6,18 +6,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
-from pluggy import HookimplMarker
-
 from becket._names import canonical
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Contribution", "Plugin", "Registry", "Status", "hookimpl"]
-
-hookimpl = HookimplMarker("becket")
-"""Marks a function of a plugin as the implementation of the hook that has its name; see `becket.hookspecs`."""
+__all__ = ["Contribution", "Plugin", "Registry", "Status"]
 
 Status: TypeAlias = Literal["loaded", "blocked", "quarantined"]
 

@@ -98,7 +98,7 @@ class Runtime:
         self._make_log = make_log or _memory_log
         self._portal = Portal(self)
         self._homes = Homes()
-        self._sinks = tuple(self._as_sink(sink) for sink in _listed("sinks", sinks))
+        self._sinks = tuple(self.as_sink(sink) for sink in _listed("sinks", sinks))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -225,7 +225,12 @@ class Runtime:
             text.append("Install a plugin that has one (becket-<name>); 'becket plugins' lists what is there.")
         return " ".join(text)
 
-    def _as_sink(self, sink: Sink | str) -> Sink:
+    def as_sink(self, sink: Sink | str) -> Sink:
+        """A sink, given as one or by its name.
+
+        Raises:
+            ConfigError: It is neither.
+        """
         if isinstance(sink, str):
             return self.sink(sink)
         if not isinstance(sink, Sink):

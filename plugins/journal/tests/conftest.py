@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from becket import Agent, Event, Runtime, tool
 from becket.testing import ListSink, ScriptedProvider, calls, text
-from becket_journal import JournalSink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from becket_journal import JournalSink
 
 
 @tool(effect="none")
@@ -24,7 +26,7 @@ async def add(a: int, b: int) -> int:
 
 async def _recorded(sink: JournalSink, *more: str) -> list[Event]:
     """The events of one run of two cycles with a tool, as its reader got them; `sink` has recorded it."""
-    model = ScriptedProvider(calls(("add", {"a": 1, "b": 2})), text("It is ", "3 – ", "æ\n\u2028", *more))
+    model = ScriptedProvider(calls(("add", {"a": 1, "b": 2})), text("It is ", "3 é ", "æ\n\u2028", *more))
     seen = ListSink("seen")
     agent = Agent(model, [add], sinks=[sink, seen], runtime=Runtime(discover=False))
     async with agent.stream_async("1 + 2?") as events:
@@ -34,6 +36,12 @@ async def _recorded(sink: JournalSink, *more: str) -> list[Event]:
 @pytest.fixture(scope="session")
 def recorded() -> Callable[..., Awaitable[list[Event]]]:
     return _recorded
+
+
+@pytest.fixture(scope="session")
+def recorded_once(recorded: Callable[..., Awaitable[list[Event]]]) -> Callable[[JournalSink], list[Event]]:
+    """The same for a test that is not async."""
+    return lambda sink: anyio.run(recorded, sink)
 
 
 @pytest.fixture

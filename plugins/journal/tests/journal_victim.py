@@ -32,7 +32,7 @@ def steps(request: ModelRequest) -> Iterator[TextDelta | ModelFinished]:
     del request
     chance = random.Random(os.getpid())  # noqa: S311  no secret
     for number in range(100_000):
-        yield TextDelta("x" * chance.choice((5, 50, 5_000, 100_000)) if number % 5 == 0 else f"word {number} ")
+        yield TextDelta("x" * chance.choice((50, 5_000, 50_000)) if number % 8 == 0 else f"word {number} ")
     yield ModelFinished("end_turn")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from becket import hookimpl
 
 from becket_journal._format import JournalError
-from becket_journal._reader import Journal, Torn, read_journal
+from becket_journal._reader import Gap, Journal, Torn, read_journal
 from becket_journal._sink import Fsync, JournalSink
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Fsync",
+    "Gap",
     "Journal",
     "JournalError",
     "JournalSink",

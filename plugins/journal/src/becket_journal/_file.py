@@ -140,11 +140,10 @@ class JournalFile:
         """
         first, last = _ends(self._fd)
         self._torn = last not in {b"", b"\n"}
-        whole = first.endswith(b"\n")
-        if whole and (header := as_header(first)) is not None:
+        if (header := as_header(first)) is not None:
             if (problem := version_problem(header)) is not None:
                 raise ConfigError(f"the journal {str(self.path)!r} cannot be continued: {problem}")
-        elif not first or (not whole and is_beginning(first) and HEADER.startswith(first[:_KNOWN])):
+        elif not first or (is_beginning(first) and HEADER.startswith(first[:_KNOWN])):
             self._begin()
         else:
             raise ConfigError(

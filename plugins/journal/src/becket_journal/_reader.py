@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from becket import Event
 
-__all__ = ["Journal", "Torn", "read_journal"]
+__all__ = ["Gap", "Journal", "Torn", "read_journal"]
 
 _SHOWN: Final = 3
 """Lines that an error lists."""
@@ -45,6 +45,21 @@ class Torn:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events of a run that are not there, between two that are.
+
+    Attributes:
+        run_id: The run.
+        after: The `seq` of the event before the gap.
+        before: That of the event behind it.
+    """
+
+    run_id: str
+    after: int
+    before: int
+
+
 class Journal:
     """A journal to iterate over: the events of all its runs as they were written, those in rotated files first.
 
@@ -58,12 +73,15 @@ class Journal:
     Attributes:
         path: The same.
         torn: The torn lines that the last iteration has met. They are no error: at most one event is missing for each.
+        gaps: The gaps that the last iteration has met. A killed writer leaves none: somebody has taken lines away, or
+            a run that shares its numbers with one nested in it was recorded without that.
         unfinished: The runs that the last iteration has seen events of, but no end, by their ids.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self.torn: list[Torn] = []
+        self.gaps: list[Gap] = []
         self.unfinished: list[str] = []
 
     def __iter__(self) -> Iterator[Event]:
@@ -73,20 +91,26 @@ class Journal:
             ConfigError: There is no such file, or it cannot be read.
             JournalError: It is no journal, or of a newer version, or damaged; after every event that could be read.
         """
-        self.torn, self.unfinished = [], []
+        self.torn, self.gaps, self.unfinished = [], [], []
         problems: list[str] = []
-        open_runs: dict[str, None] = {}
+        last: dict[str, int] = {}
         there = pieces(self.path)
         for path in [*there, self.path] if self.path.exists() or not there else there:
             for event in self._events_of(path, problems):
-                if isinstance(event, RunFinished | RunFailed):
-                    open_runs.pop(event.run_id, None)
-                else:
-                    open_runs[event.run_id] = None
+                self._follow(event, last)
                 yield event
-        self.unfinished = list(open_runs)
+        self.unfinished = list(last)
         if problems:
             raise JournalError("; ".join(problems))
+
+    def _follow(self, event: Event, last: dict[str, int]) -> None:
+        """Note whether an event of its run is missing before this one; `last` has that of each run with no end yet."""
+        before = last.get(event.run_id, event.seq)
+        if event.seq > before + 1:
+            self.gaps.append(Gap(event.run_id, before, event.seq))
+        last[event.run_id] = event.seq
+        if isinstance(event, RunFinished | RunFailed):
+            del last[event.run_id]
 
     def _events_of(self, path: Path, problems: list[str]) -> Iterator[Event]:
         """The events of one file; adds what is wrong with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -381,6 +382,64 @@ def test_what_does_not_end_is_left_behind_in_time_and_said(runtime: Runtime, cap
     assert raised == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """An interrupt raises KeyboardInterrupt, also where a shell has started the tests in the background."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_call_that_is_interrupted_before_its_turn_never_begins(runtime: Runtime) -> None:
+    blocked, go, began = threading.Event(), threading.Event(), threading.Event()
+
+    async def block() -> None:
+        blocked.set()
+        go.wait()  # the loop itself
+
+    async def late() -> None:
+        began.set()
+
+    def interrupt() -> None:
+        state = runtime._portal._state
+        while state.loop is None or len(state.loop._calls) < 2:  # nothing else says that it stands in line
+            pass
+        with state.lock:  # and nothing else that it has been handed over
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    first, _ = in_thread(lambda: runtime.call(block))
+    assert blocked.wait(10)
+    second, _ = in_thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.call(late)
+    go.set()
+    first.join(10)
+    second.join(10)
+    assert speaking(runtime)("hello").text == "hello"
+    assert not began.is_set()
+
+
+def test_a_loop_that_was_told_to_end_takes_no_more_calls(runtime: Runtime) -> None:
+    """A call that had found it just before goes to the next one; from outside this is a race, so it is made here."""
+    blocked, go = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        blocked.set()
+        go.wait()
+
+    thread, _ = in_thread(lambda: runtime.call(block))
+    assert blocked.wait(10)
+    state = runtime._portal._state
+    loop = state.loop
+    runtime.close(grace=0)
+    state.loop = loop
+    assert runtime.call(_thread) not in (thread.ident, loop.thread.ident if loop else None)
+    go.set()
+    thread.join(10)
+
+
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 START = """
@@ -432,7 +491,7 @@ def test_a_script_with_a_started_portal_ends_cleanly() -> None:
 def test_a_started_portal_does_not_delay_the_end_of_a_script() -> None:
     code = """
 import atexit
-atexit.register(lambda: print(time.monotonic() - begun < 2.0))  # runs last: it was registered first
+atexit.register(lambda: print(time.monotonic() - begun < 4.5))  # runs last: it was registered first
 begun = float("-inf")
 using(quick)("go")
 begun = time.monotonic()
@@ -457,35 +516,6 @@ print(hello("go").text)
     code_, written = process(code)
     assert code_ == 0
     assert sorted(written) == ["cleaned", "hello", "interrupted"]
-
-
-def test_a_call_that_is_interrupted_before_its_turn_never_begins() -> None:
-    code = """
-go = threading.Event()
-
-async def block():
-    started.set()
-    go.wait()  # the loop itself
-
-async def late():
-    print("began")
-
-def interrupt():
-    while len(runtime._portal._loop._calls) < 2:  # nothing else says that it stands in line
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-threading.Thread(target=lambda: runtime.call(block)).start()
-started.wait()
-threading.Thread(target=interrupt).start()
-try:
-    runtime.call(late)
-except KeyboardInterrupt:
-    print("interrupted")
-go.set()
-print(hello("go").text)
-"""
-    assert process(code) == (0, ["interrupted", "hello"])
 
 
 def test_the_interpreter_exits_while_a_daemon_thread_is_in_a_call() -> None:

@@ -2,8 +2,8 @@
 
     python serve_snippet.py LISTENING_SOCKET CHANNEL
 
-Both are descriptors of sockets. What the model does depends on the prompt; over the channel it says what it has reached,
-and waits for a word from whoever started the process.
+Both are descriptors of sockets. What the model does depends on the prompt; over the channel it says what it has
+reached, and waits for a word from whoever started the process.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
-from anyio.lowlevel import checkpoint
-from becket import Runtime, TextDelta, hookimpl, set_default_runtime
+from becket import Runtime, hookimpl, set_default_runtime
 from becket.testing import ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from becket import ModelRequest
     from becket.testing import Step
@@ -45,21 +44,10 @@ class Scripted:
             return calls(("calculator", {"expression": "42 + 7"}))
         if prompt == "fail":
             return [*text("so far ")[:1], ConnectionError("the line was cut")]
-        if prompt == "flood":
-            return self.flood()
         if prompt == "Hello":
             first, last, end = text("first ", "last")
             return [first, self.hold, last, end]
         return text(f"{request.messages[-1].content[0].text}.")  # type: ignore[union-attr]  # the tool's result
-
-    def flood(self) -> Iterator[Step]:
-        """Text without an end, until the stream is closed; the pieces come one by one, as from a network."""
-        try:
-            while True:
-                yield checkpoint
-                yield TextDelta("x" * 10_000)
-        finally:
-            self.say("cleaned up")
 
     async def hold(self) -> None:
         """Wait for a word, and say when the waiting has ended, however it has."""

@@ -37,12 +37,12 @@ class Portal:
 
     def __init__(self, home: AbstractAsyncContextManager[object]) -> None:
         self._home = home
-        self._reset()
+        self._states: dict[int, _State] = {}
 
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: _Loop | None = None
-        self._process = os.getpid()
+    @property
+    def _state(self) -> _State:
+        """What there is in this process: in a fork the threads stay behind, and one of them may have held the lock."""
+        return self._states.setdefault(os.getpid(), _State())
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` to its end, in the caller's context. A KeyboardInterrupt cancels it and passes.
@@ -72,28 +72,35 @@ class Portal:
             RuntimeError: The caller is the portal's own thread.
         """
         self._refuse_itself("async code that runs in it cannot close it; close the runtime from the code that made it")
-        with self._lock:
-            loop, self._loop = self._loop, None
+        state = self._state
+        with state.lock:
+            loop, state.loop = state.loop, None
         if loop is not None:
-            atexit.unregister(self._exit)
+            atexit.unregister(self.close)
             loop.stop(grace)
 
-    def _exit(self) -> None:
-        self.close(grace=GRACE)
-
     def _refuse_itself(self, why: str) -> None:
-        if self._process != os.getpid():  # a fork: threads stay behind, and a lock may have been held by one
-            self._reset()
-        loop = self._loop
+        loop = self._state.loop
         if loop is not None and threading.current_thread() is loop.thread:
             raise RuntimeError(f"this is the thread of the runtime's sync calls: {why}")
 
     def _hand_over(self, call: _Call[Any]) -> None:
         """Give the call to the loop; to a new one where there is none, or something has ended it."""
-        with self._lock:
-            while self._loop is None or not self._loop.take(call):
-                self._loop = _Loop(self._home)
-                atexit.register(self._exit)
+        state = self._state
+        with state.lock:
+            while state.loop is None or not state.loop.take(call):
+                state.loop = _Loop(self._home)
+                atexit.register(self.close, grace=GRACE)
+
+
+class _State:
+    """The loop of one process, and what guards it."""
+
+    __slots__ = ("lock", "loop")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.loop: _Loop | None = None
 
 
 class _Call(Generic[T]):

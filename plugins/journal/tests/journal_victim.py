@@ -1,13 +1,16 @@
 """A process whose children write journals until somebody kills them. Forked, so that a hundred cost two seconds.
 
-Each line on standard input is `backend fsync path`; the answer on standard output is `pid` with the child's number and
-`seq` with that of each event that the child has acknowledged, a line each, in any order; then `end`, when it is dead.
+Each line on standard input is `backend fsync limit path`. The answer on standard output is a line each, in any order:
+`pid` with the child's number, and `seq` with that of each event that the child has acknowledged; then `end`, when it is
+dead. With a limit above 0, a write past so many bytes of the file is cut short there, and the next one kills the child.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import resource
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
 
 
 def steps(request: ModelRequest) -> Iterator[TextDelta | ModelFinished]:
-    """More than anybody waits for; some of several pages, which a kill can cut."""
+    """More than anybody waits for; some of several pages."""
     del request
     chance = random.Random(os.getpid())  # noqa: S311  no secret
     for number in range(100_000):
-        yield TextDelta("x" * chance.choice((50, 5_000, 50_000)) if number % 8 == 0 else f"word {number} ")
+        yield TextDelta("x" * chance.randint(0, 50_000) if number % 8 == 0 else f"word {number} ")
     yield ModelFinished("end_turn")
 
 
@@ -66,7 +69,10 @@ def acknowledge(event: Event) -> None:
     os.write(1, f"seq {event.seq}\n".encode())
 
 
-async def main(path: str, fsync: str) -> None:
+async def main(path: str, fsync: str, limit: int) -> None:
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     agent = Agent(ScriptedProvider(steps), sinks=[Acknowledging(path, fsync)], runtime=Runtime(discover=False))
     async with agent.stream_async("go on") as events:
         async for event in events:
@@ -77,11 +83,11 @@ async def main(path: str, fsync: str) -> None:
 def serve() -> None:
     becket.warm_up()
     for line in sys.stdin:
-        backend, fsync, path = line.split(maxsplit=2)
+        backend, fsync, limit, path = line.split(maxsplit=3)
         child = os.fork()
         if child == 0:
             try:
-                anyio.run(main, path.strip(), fsync, backend=backend)
+                anyio.run(main, path.strip(), fsync, int(limit), backend=backend)
             finally:
                 os._exit(1)
         os.write(1, f"pid {child}\n".encode())

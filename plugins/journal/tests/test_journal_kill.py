@@ -22,18 +22,32 @@ PER_FILE = 4
 """Writers that are killed in one file, one after the other: each but the first begins behind a torn line, or not."""
 
 
-def kill_one(victims: subprocess.Popen[bytes], *, backend: str, fsync: str, path: Path, after: int) -> int:
+def kill_one(victims: subprocess.Popen[bytes], path: Path, *, after: int, backend: str, fsync: str) -> int:
     """Let a writer write, kill it after so many acknowledgements; the last `seq` that it acknowledged."""
-    victims.stdin.write(f"{backend} {fsync} {path}\n".encode())
-    victims.stdin.flush()
-    told: dict[bytes, list[int]] = {b"pid": [], b"seq": []}
+    told = begin(victims, path, backend, fsync)
     while not told[b"pid"] or len(told[b"seq"]) < after:
-        what, number = victims.stdout.readline().split()
-        told[what].append(int(number))
+        listen(victims, told)
     os.kill(told[b"pid"][0], signal.SIGKILL)
-    while (line := victims.stdout.readline()) != b"end\n":
-        told[b"seq"].append(int(line.split()[1]))
+    while listen(victims, told):
+        pass
     return told[b"seq"][-1]
+
+
+def begin(
+    victims: subprocess.Popen[bytes], path: Path, backend: str, fsync: str, limit: int = 0
+) -> dict[bytes, list[int]]:
+    """Start a writer; see journal_victim.py."""
+    victims.stdin.write(f"{backend} {fsync} {limit} {path}\n".encode())
+    victims.stdin.flush()
+    return {b"pid": [], b"seq": []}
+
+
+def listen(victims: subprocess.Popen[bytes], told: dict[bytes, list[int]]) -> bool:
+    """Take one line; False where the writer is dead."""
+    what, *number = victims.stdout.readline().split()
+    if what != b"end":
+        told[what].append(int(number[0]))
+    return what != b"end"
 
 
 def check(path: Path, acknowledged: int, dead: int) -> None:
@@ -61,5 +75,22 @@ def test_a_killed_writer_has_lost_nothing_that_it_acknowledged(
     for kill in range(KILLS if fsync == "never" else KILLS // 2):
         path = tmp_path / f"{kill // PER_FILE}.jsonl"
         after = chance.randint(1, 120 if fsync == "never" else 4)
-        acknowledged = kill_one(victims, backend=backend, fsync=fsync, path=path, after=after)
+        acknowledged = kill_one(victims, path, after=after, backend=backend, fsync=fsync)
         check(path, acknowledged, kill % PER_FILE + 1)
+
+
+def test_a_writer_killed_in_the_middle_of_a_write_leaves_one_torn_line(
+    victims: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """SIGKILL hardly ever hits a write of less than megabytes, so here a limit cuts it, and the next one is the end."""
+    chance = random.Random(KILLS)  # noqa: S311  no secret
+    for kill in range(30):
+        path = tmp_path / f"{kill}.jsonl"
+        limit = chance.randint(1_000, 200_000)
+        told = begin(victims, path, "asyncio", "never", limit)
+        while listen(victims, told):
+            pass
+        check(path, told[b"seq"][-1], 1)
+        assert path.stat().st_size == limit
+        list(journal := Journal(path))
+        assert len(journal.torn) == (not path.read_bytes().endswith((b"\n", b"}")))

@@ -1,4 +1,4 @@
-"""What the host, the model and the policy get to know of the two tools."""
+"""What the host, the model and the policy get to know of the tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import becket_tools
 import pytest
-from becket_tools import calculator, current_time
+from becket_tools import calculator, current_time, http_request, make_http_request
 
 if TYPE_CHECKING:
     from becket import Tool
@@ -20,8 +20,8 @@ def test_the_entry_point_leads_to_the_module() -> None:
     assert found.load() is becket_tools
 
 
-def test_the_hook_registers_both_tools() -> None:
-    assert becket_tools.register_tools() == [calculator, current_time]
+def test_the_hook_registers_the_three_tools() -> None:
+    assert becket_tools.register_tools() == [calculator, current_time, http_request]
 
 
 @pytest.mark.parametrize("tool", [calculator, current_time])
@@ -33,6 +33,16 @@ def test_the_calculator_only_computes_and_the_clock_reads() -> None:
     assert (calculator.effect, current_time.effect) == ("none", "read")
 
 
+@pytest.mark.parametrize("tool", [http_request, make_http_request(allow=["127.0.0.1"])])
+def test_a_request_may_write_and_leaves_this_machine_so_that_nobody_grants_it_unasked(tool: Tool[..., Any]) -> None:
+    assert (tool.name, tool.effect, tool.reach, tool.idempotent) == ("http_request", "write", "network", False)
+
+
+def test_of_a_request_only_the_url_is_required() -> None:
+    schema: dict[str, Any] = http_request.spec.schema
+    assert (list(schema["properties"]), schema["required"]) == (["url", "method", "headers", "body"], ["url"])
+
+
 def test_the_model_is_told_one_text_argument_each() -> None:
     schemas: dict[str, Any] = {tool.name: tool.spec.schema for tool in (calculator, current_time)}
     shown = {name: (list(schema["properties"]), schema.get("required")) for name, schema in schemas.items()}
@@ -41,6 +51,7 @@ def test_the_model_is_told_one_text_argument_each() -> None:
 
 def test_importing_the_plugin_imports_nothing_that_only_a_call_needs() -> None:
     heavy = {"simpleeval", "zoneinfo", "tzdata", "difflib", "becket_tools._calculate", "becket_tools._clock"}
+    heavy |= {"httpx2", "httpcore2", "h11", "ssl", "ipaddress", "becket_tools._http", "becket_tools._addresses"}
     script = f"""
 import becket, sys
 before = set(sys.modules)

@@ -18,6 +18,7 @@ _Address: TypeAlias = IPv4Address | IPv6Address
 _Network: TypeAlias = IPv4Network | IPv6Network
 
 _HIGHEST_PORT = 65535
+_LONGEST_NAME, _LONGEST_LABEL = 253, 63  # characters; RFC 1035
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCALHOST = ("127.0.0.1", "::1")
@@ -121,7 +122,9 @@ def _network(text: str) -> _Network | None:
 
 def _is_name(text: str) -> bool:
     """Whether `text` is a host name and no number in any notation: a name ends in a label that is none."""
-    return _NAME.fullmatch(text) is not None and not _NUMBER.fullmatch(text.rpartition(".")[2])
+    labels = text.split(".")
+    fits = len(text) <= _LONGEST_NAME and all(len(label) <= _LONGEST_LABEL for label in labels)
+    return fits and _NAME.fullmatch(text) is not None and not _NUMBER.fullmatch(labels[-1])
 
 
 def check_host(host: str) -> tuple[str, ...] | None:
@@ -139,7 +142,7 @@ def check_host(host: str) -> tuple[str, ...] | None:
         return (host,)
     if not _is_name(host):
         raise ToolError(
-            f"{host!r} is not a host; write a name such as example.com, or an address as in 192.0.2.1 or [2001:db8::1]"
+            f"{host[:200]!r} is not a host; write a name such as example.com, or an address as in 192.0.2.1 or [2001:db8::1]"
         )
     if host == "localhost" or host.endswith((".localhost", ".localdomain")):
         return _LOCALHOST

@@ -104,7 +104,7 @@ def show(answer: Answer, max_chars: int) -> Content:
         return f"{head}\n\n{_not_shown(answer, pattern is not None)}"
     if kind == "image":
         return [Text(head), Image.from_bytes(answer.body, media_type=answer.media_type)]
-    name = answer.url.partition("?")[0].rpartition("/")[2][:100]
+    name = re.split("[?#]", answer.url)[0].rpartition("/")[2][:100]
     return [Text(head), Document.from_bytes(answer.body, media_type=answer.media_type, name=name)]
 
 
@@ -159,7 +159,7 @@ def _charset(headers: Mapping[str, str]) -> str:
 
 
 def _not_shown(answer: Answer, wanted: bool) -> str:
-    what = answer.media_type or "data of an unknown type"
+    what = answer.media_type[:100] or "data of an unknown type"
     size = answer.headers.get("content-length", "")
     told = f", {size} bytes" if size.isdecimal() and len(size) < 20 and "content-encoding" not in answer.headers else ""  # noqa: PLR2004  digits
     why = "it is too big" if wanted and answer.cut else "it is not what its type says" if wanted else "it is no text"

@@ -92,7 +92,7 @@ def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
                 f"the header {name[:40]!r} cannot be sent: a name has letters, digits and '-', a value is one line of "
                 f"ASCII characters"
             )
-    return dict(headers)
+    return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def _is_json(body: str) -> bool:

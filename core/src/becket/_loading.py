@@ -156,7 +156,8 @@ class PluginSet:
         elif entry.refusal:
             self._reject(entry, entry.refusal)
         elif self._load(entry):
-            same = next((one for one in self._entries if one is not entry and one.loaded is entry.loaded), None)
+            others = (one for one in self._entries if one is not entry and one.usable)
+            same = next((one for one in others if one.loaded is entry.loaded), None)
             if same is None:
                 self._register(entry)
             else:

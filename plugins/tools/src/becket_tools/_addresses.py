@@ -142,7 +142,8 @@ def check_host(host: str) -> tuple[str, ...] | None:
         return (host,)
     if not _is_name(host):
         raise ToolError(
-            f"{host[:200]!r} is not a host; write a name such as example.com, or an address as in 192.0.2.1 or [2001:db8::1]"
+            f"{host[:200]!r} is not a host; write a name such as example.com, or an address as in 192.0.2.1 or "
+            f"[2001:db8::1]"
         )
     if host == "localhost" or host.endswith((".localhost", ".localdomain")):
         return _LOCALHOST

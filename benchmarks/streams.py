@@ -167,7 +167,8 @@ def crowd(settings: Settings, backend: str) -> list[Figure]:
     """CPU of 500 runs at once, 40 chunks each, every chunk preceded by a real suspension.
 
     Limit: 500 bare generators, each read by a task of the same task group. The budget is that of the same row over
-    HTTP, twice the 0.8 s that reading the bytes of all 500 takes there: becket may add as much, which is 1,600 us a run.
+    HTTP, twice the 0.8 s that reading the bytes of all 500 takes there: becket may add as much,
+    1,600 us a run.
     """
 
     async def measure() -> list[float]:

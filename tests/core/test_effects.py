@@ -128,14 +128,14 @@ async def test_a_plain_async_iterator_will_do() -> None:
 
 async def test_a_provider_error_names_its_provider() -> None:
     with pytest.raises(ProviderError) as caught:
-        await read(make(ScriptedProvider([ProviderError("busy", status=429, retryable=True, retry_after=2.0)])))
+        await read(make(ScriptedProvider([ProviderError("busy", status=429, retryable=True)]), retry=None))
     assert caught.value.provider == "scripted"
 
 
 async def test_the_run_failed_event_says_whose_fault_and_whether_to_try_again() -> None:
     events: list[Event] = []
     with pytest.raises(ProviderError):
-        await read(make(ScriptedProvider([ProviderError("busy", retryable=True)])), events)
+        await read(make(ScriptedProvider([ProviderError("busy", retryable=True)]), retry=None), events)
     error = events[-1].error  # type: ignore[union-attr]
     assert (error.kind, error.message, error.provider, error.retryable) == ("ProviderError", "busy", "scripted", True)
 
@@ -557,7 +557,7 @@ async def test_a_silent_model_that_swallows_its_cancellation_fails_the_run(monke
             await release.wait()
 
     monkeypatch.setattr("becket._inprocess.GRACE", 0.01)  # a number: five seconds would be five seconds
-    agent = make(ScriptedProvider([hold, *text("b")]), limits=Limits(silence_seconds=0.01))
+    agent = make(ScriptedProvider([hold, *text("b")]), limits=Limits(silence_seconds=0.01), retry=None)
     with pytest.raises(TimeoutError, match="the model 'scripted:model' did not end when its time limit cancelled it"):
         await agent.invoke_async("go")
     release.set()

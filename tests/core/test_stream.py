@@ -594,7 +594,7 @@ async def test_limits_of_time_end_a_run_with_a_stop_reason() -> None:
 
 
 async def test_a_provider_that_is_silent_for_ever_is_given_up() -> None:
-    agent = make(ScriptedProvider([anyio.sleep_forever]), limits=Limits(silence_seconds=0.01))
+    agent = make(ScriptedProvider([anyio.sleep_forever]), limits=Limits(silence_seconds=0.01), retry=None)
     with pytest.raises(Exception, match=r"scripted:model sent nothing for 0\.01 s") as caught:
         await agent.invoke_async("go")
     assert caught.value.retryable  # type: ignore[attr-defined]

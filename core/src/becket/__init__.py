@@ -54,6 +54,7 @@ from becket.log import EventLog, MemoryLog
 from becket.options import Limits, ModelOptions
 from becket.plugins import Plugin
 from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
+from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
 from becket.stream import AgentStream
@@ -68,6 +69,7 @@ __all__ = [
     "Agent",
     "AgentResult",
     "AgentStream",
+    "Backoff",
     "BatchSinkRun",
     "BecketError",
     "ConfigError",
@@ -103,6 +105,7 @@ __all__ = [
     "ProviderError",
     "Reasoning",
     "ReasoningDelta",
+    "RetryPolicy",
     "RetryScheduled",
     "RunFailed",
     "RunFinished",

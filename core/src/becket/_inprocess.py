@@ -21,6 +21,7 @@ from becket.events import (
     ModelStarted,
     PluginEvent,
     ReasoningDelta,
+    RetryScheduled,
     TextDelta,
     ToolCallDelta,
 )
@@ -154,25 +155,39 @@ class InProcessEffects:
         return await self.calls.make(planned)
 
     async def call_model(self, cycle: int, length: int) -> ModelAnswer:
-        """Call the provider once, and emit what it yields."""
+        """Call the provider, again where the retry policy says so, and emit what it yields."""
+        while True:
+            try:
+                return await self._attempt(cycle, length)
+            except ProviderError as error:
+                error.provider = error.provider or self._plan.provider.name
+                delay = self._delay(error)
+                if delay is None:
+                    raise
+                self.emit(RetryScheduled(clean_text(str(error)), delay, self._turn.attempt + 1))
+            await anyio.sleep(delay)
+
+    def _delay(self, error: ProviderError) -> float | None:
+        """Seconds until the call is made again; None where it is not, as after a delta, which cannot be taken back."""
+        retry, turn = self._plan.retry, self._turn
+        if retry is None or turn.phase != "model" or turn.parts:
+            return None
+        return retry.delay(error, turn.attempt)
+
+    async def _attempt(self, cycle: int, length: int) -> ModelAnswer:
         plan, turn = self._plan, self._turn
         self.emit(ModelStarted(plan.model_id, length, tuple(plan.tools)))
-        request = ModelRequest(
-            plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, (turn.run_id, cycle, turn.attempt)
-        )
-        answer = _Answer(self._plan.provider.name, time.perf_counter())
+        key = (turn.run_id, cycle, turn.attempt)
+        request = ModelRequest(plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key)
+        answer = _Answer(plan.provider.name, time.perf_counter())
         try:
             finished = await self._pump(plan.provider.stream(request), answer)
-        except ProviderError as error:
-            error.provider = error.provider or plan.provider.name
-            raise
         except SystemExit as error:  # a host must not end because a plugin calls sys.exit
             name = plan.provider.name
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
-        message = answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars))
-        return ModelAnswer(message, finished)
+        return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
 
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
         """Emit the deltas; this is the path of a token."""

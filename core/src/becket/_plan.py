@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from becket.log import EventLog
     from becket.options import Limits, ModelOptions
     from becket.providers import Provider, ToolSpec
+    from becket.retries import RetryPolicy
     from becket.sinks import RunInfo, Sink
     from becket.tools import AnyTool
 
@@ -32,6 +33,7 @@ class RunPlan:
         specs: The tools as a model is told of them.
         options: The model's options.
         limits: The limits of a run.
+        retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
         callback_handler: What is called with each event's mapping.
         threads: Where sync tools run.
@@ -47,6 +49,7 @@ class RunPlan:
     specs: tuple[ToolSpec, ...]
     options: ModelOptions
     limits: Limits
+    retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
     callback_handler: Callable[..., Any] | None
     threads: WorkerThreads

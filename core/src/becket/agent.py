@@ -13,6 +13,7 @@ from becket.errors import ConfigError
 from becket.events import RunFinished
 from becket.options import Limits, ModelOptions
 from becket.providers import Provider
+from becket.retries import Backoff, RetryPolicy
 from becket.runtime import Runtime, default_runtime
 from becket.stream import AgentStream
 from becket.tools import AnyTool, Tool
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Agent"]
 
 
+_BACKOFF = Backoff()
+
+
 class _Changes(TypedDict, total=False):
     model: str | Provider | None
     tools: Sequence[AnyTool | str]
@@ -32,6 +36,7 @@ class _Changes(TypedDict, total=False):
     system_prompt: str
     options: ModelOptions
     limits: Limits
+    retry: RetryPolicy | None
     sinks: Sequence[Sink | str]
     callback_handler: Callable[..., Any] | None
     runtime: Runtime | None
@@ -50,6 +55,7 @@ class Agent:
         system_prompt: Instructions for the model.
         options: How the model is to answer.
         limits: What a run may use.
+        retry: When a model call that failed before its first delta is made again; None for never.
         sinks: What observes each run, as objects or by the names of installed ones.
         callback_handler: Called with the mapping of each event that has one, as keyword arguments, before the reader
             gets the event. If it raises, the run fails with that exception. None for nobody; nothing is printed.
@@ -70,6 +76,7 @@ class Agent:
         system_prompt: str = "",
         options: ModelOptions | None = None,
         limits: Limits | None = None,
+        retry: RetryPolicy | None = _BACKOFF,
         sinks: Sequence[Sink | str] = (),
         callback_handler: Callable[..., Any] | None = None,
         runtime: Runtime | None = None,
@@ -81,6 +88,7 @@ class Agent:
             "system_prompt": clean_text(system_prompt),
             "options": options or ModelOptions(),
             "limits": limits or Limits(),
+            "retry": retry,
             "sinks": tuple(sinks),
             "callback_handler": callback_handler,
             "runtime": runtime,
@@ -213,6 +221,7 @@ class Agent:
             specs=tuple(tool.spec for tool in tools.values()),
             options=given["options"],
             limits=limits,
+            retry=given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
             callback_handler=given["callback_handler"],
             threads=runtime.threads,

@@ -391,9 +391,10 @@ async def test_no_proxy_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
         assert proxy.requests == []
 
 
-async def test_the_next_address_is_tried_when_the_first_does_not_answer() -> None:
+@pytest.mark.parametrize("addresses", [["127.0.0.3", "127.0.0.1"], ["127.0.0.1", "127.0.0.3"]])
+async def test_every_address_is_tried_until_one_answers(addresses: list[str]) -> None:
     async with served(says(answer(b"fine"))) as server:
-        names = Names(["127.0.0.3", "127.0.0.1"])
+        names = Names(addresses)
         request = make_http_request(allow=["127.0.0.0/8"], resolve=names)
         assert (await request(f"http://a.example:{server.port}/")).endswith("fine")
 

@@ -1,0 +1,136 @@
+"""When a model call that failed is made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from becket import (
+    Agent,
+    Backoff,
+    ConfigError,
+    Limits,
+    PluginEvent,
+    ProviderError,
+    RetryPolicy,
+    Runtime,
+    TextDelta,
+    ToolCallDelta,
+)
+from becket.testing import ListSink, ScriptedProvider, text
+
+BUSY = ProviderError("busy", status=503, retryable=True)
+
+
+class At:
+    """A policy that waits no time, and keeps what it was asked."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+        self.asked: list[tuple[str, int]] = []
+
+    def delay(self, error: ProviderError, attempt: int, /) -> float | None:
+        self.asked.append((str(error), attempt))
+        return 0.0 if attempt < self.attempts else None
+
+
+def failing(*failures: Any, then: Any) -> ScriptedProvider:
+    """A model whose first attempts follow `failures`, one each, and the next follows `then`."""
+    return ScriptedProvider(lambda request: [*failures, then][min(request.key[2], len(failures) + 1) - 1])
+
+
+def make(provider: ScriptedProvider, sink: ListSink, **options: Any) -> Agent:
+    return Agent(provider, sinks=[sink], runtime=Runtime(discover=False), **options)
+
+
+@pytest.mark.anyio
+async def test_a_call_that_fails_before_its_first_delta_is_made_again_and_said() -> None:
+    sink, policy = ListSink(), At(3)
+    provider = failing([BUSY], [PluginEvent("x", "loading"), BUSY], then=text("there"))
+    result = await make(provider, sink, retry=policy).invoke_async("go")
+    assert result.text == "there"
+    assert policy.asked == [("busy", 1), ("busy", 2)]
+    retries = [event for event in sink.events if event.type == "retry_scheduled"]
+    assert [(event.reason, event.delay_s, event.next_attempt) for event in retries] == [
+        ("busy", 0.0, 2),
+        ("busy", 0.0, 3),
+    ]
+    assert [event.attempt for event in sink.events if event.type == "model_started"] == [1, 2, 3]
+    assert [event["event_loop_throttled_delay"] for event in retries] == [0.0, 0.0]
+    assert [request.key[2] for request in provider.requests] == [1, 2, 3]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("delta", [TextDelta("half"), ToolCallDelta("c", "t", "{")], ids=["text", "tool call"])
+async def test_after_the_first_delta_nothing_is_tried_again(delta: Any) -> None:
+    sink, policy = ListSink(), At(3)
+    with pytest.raises(ProviderError, match="busy"):
+        await make(failing([delta, BUSY], then=text("x")), sink, retry=policy).invoke_async("go")
+    assert policy.asked == []
+    assert "retry_scheduled" not in sink.types
+
+
+@pytest.mark.anyio
+async def test_when_the_policy_gives_up_the_last_error_ends_the_run() -> None:
+    sink = ListSink()
+    with pytest.raises(ProviderError) as caught:
+        await make(failing([BUSY], then=[BUSY]), sink, retry=At(2)).invoke_async("go")
+    assert caught.value is BUSY
+    assert sink.types.count("model_started") == 2
+    assert sink.types[-1] == "run_failed"
+
+
+@pytest.mark.anyio
+async def test_without_a_policy_nothing_is_tried_again() -> None:
+    provider = failing([BUSY], then=text("x"))
+    with pytest.raises(ProviderError):
+        await make(provider, ListSink(), retry=None).invoke_async("go")
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.anyio
+async def test_a_run_can_be_cancelled_while_it_waits() -> None:
+    sink = ListSink()
+    agent = make(failing([BUSY], then=text("x")), sink, retry=Backoff(first=3600, most=3600))
+    with anyio.fail_after(5):
+        async with agent.stream_async("go") as events:
+            async for event in events:
+                if event.type == "retry_scheduled":
+                    events.cancel()
+    assert [event.type for event in sink.events][-2:] == ["cycle_finished", "run_finished"]
+
+
+@pytest.mark.anyio
+async def test_a_limit_of_time_counts_the_waiting() -> None:
+    agent = make(failing([BUSY], then=text("x")), ListSink(), retry=Backoff(first=3600, most=3600))
+    assert (await agent.invoke_async("go", limits=Limits(seconds=0.01))).stop_reason == "limit_time"
+
+
+def test_the_backoff_waits_longer_each_time_up_to_its_most_and_never_less_than_half() -> None:
+    backoff = Backoff(attempts=6, first=1, factor=3, most=10)
+    for attempt, longest in ((1, 1), (2, 3), (3, 9), (4, 10), (5, 10)):
+        waits = [backoff.delay(BUSY, attempt) for _ in range(50)]
+        assert all(wait is not None and longest / 2 <= wait <= longest for wait in waits)
+        assert len(set(waits)) > 1
+    assert backoff.delay(BUSY, 6) is None
+
+
+def test_the_backoff_waits_as_long_as_the_service_says_unless_that_is_too_long() -> None:
+    backoff = Backoff(most=5)
+    assert backoff.delay(ProviderError("busy", retryable=True, retry_after=4.5), 1) == 4.5
+    assert backoff.delay(ProviderError("busy", retryable=True, retry_after=5.5), 1) is None
+
+
+def test_what_is_not_retryable_is_not_tried_again() -> None:
+    assert Backoff().delay(ProviderError("wrong key", status=401), 1) is None
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1}, {"factor": 0.5}, {"most": float("inf")}])
+def test_a_backoff_that_makes_no_sense_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="of Backoff is"):
+        Backoff(**wrong)
+
+
+def test_a_backoff_is_a_policy() -> None:
+    assert isinstance(Backoff(), RetryPolicy)

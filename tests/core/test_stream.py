@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator  # noqa: TC003  tools' annotations are resolved
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003  tools' annotations are resolved
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -582,6 +582,49 @@ async def test_leaving_ends_a_provider_that_never_awaits(leave: str) -> None:
         while not sink.closed:
             await checkpoint()
     assert_whole(sink.events)
+
+
+class Endless:
+    """The script of a model that never waits."""
+
+    def __init__(self) -> None:
+        self.closed = anyio.Event()
+
+    def __call__(self, request: object) -> Iterator[TextDelta]:
+        try:
+            while True:
+                yield TextDelta("x")
+        finally:
+            self.closed.set()
+
+
+async def test_a_reader_that_is_slower_than_its_run_can_be_cancelled() -> None:
+    script, begun = Endless(), anyio.Event()
+    agent = Agent(ScriptedProvider(script), runtime=Runtime(discover=False))
+
+    async def read() -> None:
+        seen = 0
+        async for _ in agent.stream_async("go"):
+            seen += 1
+            if seen == 1000:
+                begun.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+    await script.closed.wait()
+
+
+async def test_a_run_that_never_waits_ends_when_nobody_holds_its_stream() -> None:
+    script = Endless()
+    agent = Agent(ScriptedProvider(script), runtime=Runtime(discover=False))
+    seen = 0
+    async for _ in agent.stream_async("go"):
+        seen += 1
+        if seen == 1000:
+            break
+    await script.closed.wait()
 
 
 async def test_limits_of_time_end_a_run_with_a_stop_reason() -> None:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
-from becket import Runtime, hookimpl, set_default_runtime
+from anyio.lowlevel import checkpoint
+from becket import Runtime, TextDelta, hookimpl, set_default_runtime
 from becket.testing import ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from becket import ModelRequest
     from becket.testing import Step
@@ -44,10 +45,21 @@ class Scripted:
             return calls(("calculator", {"expression": "42 + 7"}))
         if prompt == "fail":
             return [*text("so far ")[:1], ConnectionError("the line was cut")]
+        if prompt == "flood":
+            return self.flood()
         if prompt == "Hello":
             first, last, end = text("first ", "last")
             return [first, self.hold, last, end]
         return text(f"{request.messages[-1].content[0].text}.")  # type: ignore[union-attr]  # the tool's result
+
+    def flood(self) -> Iterator[Step]:
+        """Text without an end, until the stream is closed; the pieces come one by one, as from a network."""
+        try:
+            while True:
+                yield checkpoint
+                yield TextDelta("x" * 10_000)
+        finally:
+            self.say("cleaned up")
 
     async def hold(self) -> None:
         """Wait for a word, and say when the waiting has ended, however it has."""

@@ -117,3 +117,13 @@ def test_a_client_that_goes_away_ends_the_run(server: Server) -> None:
         assert server.heard() == "cleaned up"
     with server.curl("use the calculator") as curl:
         assert curl.communicate(timeout=PATIENCE)[0] == b"49."
+
+
+def test_a_client_that_goes_away_while_text_flows_ends_the_run(server: Server) -> None:
+    """The generator then stands at its `yield`, which nobody cancels: it ends since nobody holds it."""
+    with server.curl("flood") as curl:
+        assert read(curl, 6) == b"x" * 6
+        curl.kill()
+        assert server.heard() == "cleaned up"
+    with server.curl("use the calculator") as curl:
+        assert curl.communicate(timeout=PATIENCE)[0] == b"49."

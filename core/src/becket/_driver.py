@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from becket._alarm import Alarm
 from becket._backend import current_backend
@@ -103,6 +104,9 @@ class Driver:
             raise StopAsyncIteration
         buffer = self.buffer
         await buffer.wait()
+        # On asyncio a scope's cancellation passes over a task whose future is done, as it always is where the run is
+        # faster than the reader. Before the pop, so that no event is lost.
+        await checkpoint_if_cancelled()
         if buffer.items:
             event = buffer.items.popleft()
             buffer.taken()

@@ -18,8 +18,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="the page calls its server with curl"),
     pytest.mark.skipif(sys.platform == "win32", reason="sockets are handed to the server by their descriptors"),

@@ -604,3 +604,18 @@ def cost(cycles: int) -> float:
 def test_ten_times_the_cycles_cost_ten_times_as_much() -> None:
     """Copying the history in each cycle would make it a hundred times."""
     assert cost(10_000) < 30 * cost(1_000)
+
+
+def test_a_tool_call_stays_in_the_block_that_it_was_begun_in() -> None:
+    turn = Turn("r")
+    for event in (
+        RunStarted("agent", "p:m", (HI,)),
+        CycleStarted(),
+        ModelStarted("p:m", 1),
+        ToolCallDelta("a", "t", "{", 1),
+    ):
+        turn.receive(event)
+    before = turn.to_json()
+    with pytest.raises(ProtocolError, match="the call 'a' has another block"):
+        turn.receive(ToolCallDelta("a", "t", "}", 2))
+    assert turn.to_json() == before

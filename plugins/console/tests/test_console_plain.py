@@ -307,7 +307,7 @@ def test_what_plugins_say_is_a_line(plain: Plain, at: At) -> None:
     assert stderr.splitlines()[1:] == [
         "loading local:needle ...",
         "loading other ...",
-        'local: loaded {"seconds": 1}',
+        "loaded local:needle in 1.00 s",
         "local: ready",
         "plugin journal (becket-journal 0.1) failed in sink.emit_batch: OSError: disk full",
         "plugin tap failed in sink.emit: ValueError: x",

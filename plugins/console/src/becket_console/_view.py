@@ -363,10 +363,14 @@ class View:
 
     def _plugin_event(self, event: PluginEvent) -> None:
         branch = self._branch(event)
-        if event.name == "loading":
-            what = branch.model if branch.model.startswith(f"{event.plugin}:") else event.plugin
-            self._line(branch, ("dim", f"loading {what} ..."))
-            return
+        what = branch.model if branch.model.startswith(f"{event.plugin}:") else event.plugin
+        match event:
+            case PluginEvent(name="loading"):
+                self._line(branch, ("dim", f"loading {what} ..."))
+                return
+            case PluginEvent(name="loaded", data={"seconds": int() | float() as seconds}):
+                self._line(branch, ("dim", f"loaded {what} in {moment(seconds)}"))
+                return
         data = "" if event.data is None else f" {preview(event.data, self._limits[1])}"
         self._line(branch, ("dim", f"{event.plugin}: {event.name}{data}"))
 

@@ -445,6 +445,15 @@ def test_a_model_that_is_none_is_refused() -> None:
         make(42)
 
 
+def test_one_tool_instead_of_a_list_is_understood() -> None:
+    assert list(Agent(ScriptedProvider(text()), echo, runtime=Runtime(discover=False)).tools) == ["echo"]  # type: ignore[arg-type]  # as users do
+
+
+async def test_one_name_instead_of_a_list_of_sinks_is_understood() -> None:
+    with pytest.raises(ConfigError, match="there is no sink 'console'"):
+        make(ScriptedProvider(text()), sinks="console").stream_async("go")
+
+
 def test_one_name_instead_of_a_list_of_tools_is_understood() -> None:
     runtime = Runtime(discover=False)
     with pytest.raises(ConfigError, match="there is no tool 'calculator'"):

@@ -18,6 +18,7 @@ from becket import (
     ConfigError,
     MemoryLog,
     ModelInfo,
+    PluginError,
     Runtime,
     Text,
     ToolFinished,
@@ -481,3 +482,18 @@ async def test_a_run_inside_the_block_sees_the_callers_context() -> None:
         async with agent.stream_async("go") as events:
             finished = [event.result async for event in events if isinstance(event, ToolFinished)]
     assert [result.content for result in finished] == [(Text("acme"),)]
+
+
+def test_a_sink_that_loses_itself_when_it_is_given_an_argument_is_its_plugins_fault() -> None:
+    class Lost(ListSink):
+        def with_argument(self, argument: str, /) -> Any:
+            return None
+
+    class Plugin:
+        @hookimpl
+        def register_sinks(self) -> list[ListSink]:
+            return [Lost("lost")]
+
+    runtime = Runtime(discover=False, plugins=[Plugin()])
+    with pytest.raises(PluginError, match=r"its with_argument\(\) returned None, which is no sink"):
+        runtime.sink("lost:x")

@@ -305,6 +305,26 @@ async def test_a_time_limit_around_one_event_cancels_that_receive_alone() -> Non
     assert "".join(event.text for event in events if event.type == "text_delta") == "ab"
 
 
+async def test_a_time_limit_that_ends_as_the_next_event_comes_cancels_that_receive_alone() -> None:
+    limits: list[anyio.CancelScope] = []
+
+    @tool
+    async def tick() -> str:
+        await anyio.wait_all_tasks_blocked()
+        limits[-1].cancel()
+        return "ticked"  # and its events come in the same turn of the loop
+
+    sink = ListSink()
+    agent = make(ScriptedProvider(calls(("tick", {})), text("x")), tick, sink=sink)
+    stream, events = agent.stream_async("go"), []
+    while not events or events[-1].type != "run_finished":
+        with anyio.CancelScope() as limit:
+            limits.append(limit)
+            events.append(await anext(stream))
+    assert events == sink.events
+    assert_whole(events)
+
+
 async def test_a_time_limit_around_the_whole_cleans_up_before_it_passes() -> None:
     probe = Probe()
     agent, _ = probing(probe)

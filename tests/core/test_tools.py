@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -220,3 +221,20 @@ def test_a_context_reports_to_whoever_made_it() -> None:
     context = ToolContext("run", "agent", "call-1", "key", {"user": "u"}, reported.append)
     context.progress(1)
     assert reported == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"), [("efect", "did you mean 'effect'?"), ("colour", "the options are: name, description, effect")]
+)
+def test_an_option_that_there_is_not_is_refused_before_a_mistyped_effect_can_do_harm(option: str, hint: str) -> None:
+    wrong: Any = {option: "none"}
+    with pytest.raises(ConfigError, match=f"@tool has no option '{option}'; {re.escape(hint)}"):
+        tool(**wrong)
+    with pytest.raises(ConfigError, match="has no option"):
+        Tool(len, **wrong)
+
+
+def test_a_time_limit_that_is_no_number_is_refused() -> None:
+    wrong: Any = "5"
+    with pytest.raises(ConfigError, match="timeout is '5'; it must be above 0 seconds"):
+        tool(lambda: None, name="nap", timeout=wrong)

@@ -131,26 +131,22 @@ class _AsyncioBackend:
 
 
 class _TrioGate:
-    __slots__ = ("_abort", "_current", "_reschedule", "_task", "_wait")
+    __slots__ = ("_aborted", "_current", "_reschedule", "_task", "_wait")
 
     def __init__(self) -> None:
         from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
         self._task: Any = None
         self._current, self._reschedule, self._wait = current_task, reschedule, wait_task_rescheduled
-        succeeded = Abort.SUCCEEDED
-
-        def abort(_: object) -> Abort:
-            return succeeded
-
-        self._abort = abort
+        self._aborted = Abort.SUCCEEDED
 
     async def wait(self) -> None:
         self._task = self._current()
-        try:
-            await self._wait(self._abort)
-        finally:
-            self._task = None
+        await self._wait(self._abort)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None  # now, not once the task runs: opened in between, it would be rescheduled twice
+        return self._aborted
 
     def open(self) -> None:
         if self._task is not None:

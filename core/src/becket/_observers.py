@@ -68,6 +68,9 @@ class Observers:
                     f"its limit is {observer.limit!r} and its overflow {observer.overflow!r}; the limit must be 1 or "
                     f"above, and the overflow one of: {', '.join(get_args(Overflow))}"
                 )
+            for name in ("emit_batch", "aclose"):
+                if not inspect.iscoroutinefunction(getattr(observer, name)):
+                    raise ProtocolError(f"its {name} is not async; write async def {name}")
             self._batches.append(_Batch(sink, observer))
         elif isinstance(observer, SinkRun) and not inspect.iscoroutinefunction(observer.emit):
             self._direct.append(_Direct(sink, observer))
@@ -211,8 +214,9 @@ class Observers:
     def _off(self, source: _Source, part: str, error: BaseException) -> None:
         """Show it nothing more. It is closed with the run, like the others."""
         source.off = True
-        logger.error("sink %r is switched off for this run, it failed in %s", source.name, part, exc_info=error)
         text = f"{type(error).__name__}: {error}"
+        said = "sink %r is switched off for this run, it failed in %s: %s"
+        logger.error(said, source.name, part, text, exc_info=error)
         if not source.required:
             self.failed.append(PluginFailed(source.name, f"sink.{part}", text))
         elif self._fatal is None:

@@ -83,13 +83,13 @@ class Agent:
     ) -> None:
         self._given: _Changes = {
             "model": model,
-            "tools": tuple(tools) if not isinstance(tools, str) else (tools,),
+            "tools": (tools,) if isinstance(tools, str | Tool) else tuple(tools),
             "name": name,
             "system_prompt": clean_text(system_prompt),
             "options": options or ModelOptions(),
             "limits": limits or Limits(),
             "retry": retry,
-            "sinks": tuple(sinks),
+            "sinks": (sinks,) if isinstance(sinks, str) else tuple(sinks),
             "callback_handler": callback_handler,
             "runtime": runtime,
         }

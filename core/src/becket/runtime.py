@@ -12,7 +12,7 @@ from becket._names import canonical
 from becket._portal import Portal
 from becket._threads import WorkerThreads
 from becket._version import VERSION
-from becket.errors import ConfigError
+from becket.errors import ConfigError, PluginError
 from becket.log import MemoryLog
 from becket.sinks import Sink
 
@@ -153,11 +153,21 @@ class Runtime:
 
         Raises:
             ConfigError: There is none, there are two, or it does not take the argument.
+            PluginError: It broke its contract when it was given the argument.
         """
         found, argument = self.available_sinks.split(name)
         if found is None:
             raise self._unknown(self.available_sinks, name.partition(":")[0], name)
-        return found if argument is None else found.with_argument(argument)
+        if argument is None:
+            return found
+        configured: object = found.with_argument(argument)
+        if not isinstance(configured, Sink):
+            raise PluginError(
+                f"the sink {name!r} cannot be used: its with_argument() returned {configured!r}, which is no sink; "
+                f"that is its plugin's to mend",
+                plugin=found.name,
+            )
+        return configured
 
     def model(self, name: str | None = None) -> tuple[Provider, str]:
         """The provider of a model, and the model's name without the provider's.

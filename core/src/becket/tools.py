@@ -25,7 +25,7 @@ from becket.errors import ConfigError
 from becket.providers import ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["AnyTool", "Effect", "Reach", "Tool", "ToolContext", "tool"]
 
@@ -105,6 +105,7 @@ class Tool(Generic[P, R]):
         """Raise `ConfigError` where the name, an option or the signature is none that a model can be told of."""
         if isinstance(function, type | Tool) or not hasattr(function, "__call__"):  # noqa: B004  mypy takes it for callable
             raise ConfigError(f"@tool takes a function, not {function!r}; options go by name, as in @tool(name='...')")
+        _check_options(options)
         inner = innermost(function)
         name = options.get("name")
         self.function = function
@@ -121,8 +122,9 @@ class Tool(Generic[P, R]):
         self.reach: Reach = self._one_of("reach", options.get("reach", "local"), get_args(Reach))
         self.sequential = options.get("sequential", False)
         self.timeout = options.get("timeout")
-        if self.timeout is not None and not self.timeout > 0:  # so that NaN is refused, too
-            raise ConfigError(f"tool {self.name!r}: timeout is {self.timeout}; it must be above 0 seconds")
+        timeout: Any = self.timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):  # nor NaN
+            raise ConfigError(f"tool {self.name!r}: timeout is {self.timeout!r}; it must be above 0 seconds")
         self.idempotent = options.get("idempotent", False)
         self.__wrapped__ = function
         self.__doc__ = inner.__doc__
@@ -196,7 +198,20 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[_Optio
     """
     if function is not None:
         return Tool(function, **options)
+    _check_options(options)
     return lambda decorated: Tool(decorated, **options)
+
+
+def _check_options(options: Mapping[str, object]) -> None:
+    """Refuse an option that there is not: a mistyped `effect` would grant what it was meant to withhold."""
+    known = list(_Options.__annotations__)
+    for option in options:
+        if option not in known:
+            import difflib
+
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the options are: {', '.join(known)}"
+            raise ConfigError(f"@tool has no option {option!r}; {hint}")
 
 
 def _name_of(function: Callable[..., Any]) -> str:

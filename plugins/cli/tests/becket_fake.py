@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,6 +56,36 @@ async def blocker() -> None:
 
 
 @tool(effect="read")
+async def napper() -> str:
+    """Block the event loop until it is interrupted."""
+    before = signal.getsignal(signal.SIGINT)
+    taken: list[int] = []
+
+    def take(number: int, frame: Any) -> None:
+        taken.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, take)
+    say("NAPPING")
+    while not taken:
+        signal.pause()
+    signal.signal(signal.SIGINT, before)
+    return "woken"
+
+
+@tool(effect="read")
+async def quitter() -> None:
+    """Raise what only Ctrl-C should."""
+    raise KeyboardInterrupt
+
+
+@tool(effect="read")
+def threaded_quitter() -> None:
+    """Raise it in a thread."""
+    raise KeyboardInterrupt
+
+
+@tool(effect="read")
 async def stubborn() -> None:
     """Take long to clean up."""
     say("RUNNING")
@@ -102,6 +133,11 @@ def model(name: str, *scripts: Any) -> tuple[str, ScriptedProvider]:
     return name, ScriptedProvider(*scripts, name="fake", model=name)
 
 
+NAMES = (
+    *("ready", "sleeper", "stuck", "blocker", "napper", "quitter", "threaded_quitter"),
+    *("stubborn", "printer", "writer"),
+)
+
 MODELS = dict(
     [
         model("hello", text("Hello, ", "world.")),
@@ -110,16 +146,14 @@ MODELS = dict(
         model("said", said),
         model("options", options),
         model("fails", [ProviderError("the service is down", provider="fake")]),
+        model("steers", [ValueError("boom\nsecond \x1b[31mline")]),
         model("breaks", [ValueError("a bug in a provider")]),
         model("exits", [SystemExit(7)]),
         model("refuses", [ConfigError("no model of that name")]),
         model("cut", text("Hel", stop=ModelFinished("max_tokens", Usage(1, 1)))),
         model("filtered", text("H", stop=ModelFinished("content_filtered", Usage(1, 1)))),
         model("forever", calls(("ready", {}))),
-        *(
-            model(name, calls((name, {})), text("done"))
-            for name in ("ready", "sleeper", "stuck", "blocker", "stubborn", "printer", "writer")
-        ),
+        *(model(name, calls((name, {})), text("done")) for name in NAMES),
     ]
 )
 
@@ -152,6 +186,8 @@ class Types:
         self.prefix = prefix
 
     def open(self, run: RunInfo) -> Types:
+        if self.prefix == "broken ":
+            raise OSError("there is no room")
         self.stdout = sys.stdout
         return self
 
@@ -177,4 +213,4 @@ def register_providers() -> list[Fake]:
 
 @hookimpl
 def register_tools() -> list[Any]:
-    return [ready, sleeper, stuck, blocker, stubborn, printer, writer, remote]
+    return [ready, sleeper, stuck, blocker, napper, quitter, threaded_quitter, stubborn, printer, writer, remote]

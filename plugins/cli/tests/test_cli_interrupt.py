@@ -7,6 +7,8 @@ import pty
 import signal
 from typing import Any
 
+import pytest
+
 
 def test_ctrl_c_cancels_the_run_and_waits_for_the_tool_to_clean_up(becket: Any, read_until: Any) -> None:
     with becket.start("run", "-m", "fake:sleeper", "hi") as running:
@@ -39,6 +41,35 @@ def test_a_thread_that_does_not_end_does_not_keep_the_process(becket: Any, read_
 def test_a_thread_that_outlives_a_time_limit_does_not_keep_the_process(becket: Any) -> None:
     ended = becket("run", "-m", "fake:stuck", "--timeout", "0.2", "hi")
     assert ended.returncode == 4
+
+
+def test_ctrl_c_is_not_lost_on_an_event_loop_that_is_blocked(becket: Any, read_until: Any) -> None:
+    """Its model answers without waiting, so that the run has few turns of the loop left."""
+    with becket.start("run", "-m", "fake:napper", "hi") as running:
+        read_until(running.stderr, "NAPPING")
+        os.killpg(running.pid, signal.SIGINT)
+        answer = running.stdout.read()
+        rest = running.stderr.read()
+    assert (running.returncode, answer) == (130, "")
+    assert "stopped: cancelled" in rest
+
+
+def test_ctrl_c_after_the_answer_is_still_the_end(becket: Any, read_until: Any) -> None:
+    becket.env["FAKE_CLOSE"] = "hangs"
+    with becket.start("run", "-q", "-m", "fake:hello", "hi") as running:
+        read_until(running.stderr, "CLOSING")
+        os.killpg(running.pid, signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130
+    assert rest.splitlines()[-1] == "becket: interrupted"
+
+
+@pytest.mark.parametrize("model", ["fake:quitter", "fake:threaded_quitter"])
+def test_a_tool_that_raises_what_ctrl_c_raises_ends_the_run_without_a_page(becket: Any, model: str) -> None:
+    ended = becket("run", "-q", "-m", model, "hi")
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr.splitlines()[-1] == "becket: interrupted"
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_second_ctrl_c_ends_a_run_that_takes_its_time_to_clean_up(becket: Any, read_until: Any) -> None:

@@ -269,3 +269,40 @@ def test_sinks_can_stand_side_by_side(becket: Any) -> None:
     ended = becket("run", "--sink", "console:quiet", "--sink", "fake:prefix", "-m", "fake:hello", "hi")
     assert "Hello, " in ended.stdout
     assert "prefix run_finished\n" in ended.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--json",), ("--sink", "console")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("sink", "says"),
+    [
+        ("fake:broken", "becket: the sink 'fake' cannot be used: OSError: there is no room"),
+        ("journal:/nonexistent/x", "becket: the sink 'journal' cannot be used: the journal '/nonexistent/x' cannot "),
+        ("journal", "becket: the sink 'journal' cannot be used: a journal needs the path of a file; "),
+    ],
+)
+def test_a_named_sink_that_cannot_be_opened_ends_the_run(
+    becket: Any, sink: str, says: str, more: tuple[str, ...]
+) -> None:
+    ended = becket("run", "--sink", sink, *more, "-m", "fake:hello", "hi")
+    assert ended.returncode == 3
+    assert "Hello" not in ended.stdout
+    assert next(line for line in ended.stderr.splitlines() if line.startswith("becket: ")).startswith(says)
+    assert ended.stderr.count("becket: ") == 1
+
+
+def test_a_message_steers_no_terminal_and_is_one_line(becket: Any) -> None:
+    ended = becket("run", "--sink", "fake", "-m", "fake:steers", "hi")
+    assert ended.returncode == 1
+    assert ended.stderr == "becket: the run failed: ValueError: boom\\nsecond \\x1b[31mline\n"
+
+
+def test_a_traceback_steers_no_terminal(becket: Any) -> None:
+    ended = becket("run", "--traceback", "-m", "fake:steers", "hi")
+    assert "Traceback" in ended.stderr
+    assert "\x1b" not in ended.stderr
+
+
+def test_a_usage_error_steers_no_terminal(becket: Any) -> None:
+    ended = becket("run", "--\x1b[31m", "hi")
+    assert ended.returncode == 2
+    assert "\x1b" not in ended.stderr

@@ -120,7 +120,8 @@ def test_a_file_that_is_not_there_is_one_message(journal: Path) -> None:
     done = becket("replay", journal)
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.count(b"\n") == 1
-    assert b"there is no such file" in done.stderr
+    assert b"there is no such file; mend the path" in done.stderr
+    assert b"create" not in done.stderr
 
 
 def test_a_file_that_is_no_journal_is_one_message(journal: Path) -> None:

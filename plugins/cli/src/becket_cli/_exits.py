@@ -9,6 +9,8 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Final
 
+from becket_cli._safe import safe, safe_on_a_line
+
 __all__ = [
     "CONFIG",
     "EXITS",
@@ -22,6 +24,7 @@ __all__ = [
     "by_signal",
     "complain",
     "described",
+    "show_traceback",
 ]
 
 OK: Final = 0
@@ -68,15 +71,20 @@ def by_signal(number: int) -> int:
 
 
 def complain(message: str, error: BaseException | None = None, *, state: State | None = None) -> None:
-    """Say `message` on standard error, after the traceback of `error` where tracebacks are wanted.
+    """Say `message` on standard error, in a line, after the traceback of `error` where tracebacks are wanted.
 
     Where nobody reads standard error any more, nothing is said: there is no other place for it.
     """
     with contextlib.suppress(OSError, ValueError):
         if error is not None and state is not None and state.traceback:
-            traceback.print_exception(error, file=sys.stderr)
-        sys.stderr.write(f"becket: {message}\n")
+            show_traceback(error)
+        sys.stderr.write(f"becket: {safe_on_a_line(message)}\n")
         sys.stderr.flush()
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print the traceback of `error` on standard error."""
+    sys.stderr.write(safe("".join(traceback.format_exception(error))))
 
 
 def described(error: BaseException) -> str:

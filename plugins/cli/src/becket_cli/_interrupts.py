@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from typing import TYPE_CHECKING
-
-import anyio
 
 from becket_cli._exits import by_signal
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator
     from types import FrameType
 
@@ -23,8 +21,9 @@ __all__ = ["Interrupts", "interrupts"]
 class Interrupts:
     """The signals that end a run, from the first to the last moment of it.
 
-    They are taken by a handler of Python's own and handed to the event loop through a socket: a loop that is blocked,
-    by a tool or by a reader that has stopped reading, can still be left with the second one.
+    They are taken by a handler of Python's own, which remembers the first: whatever the run makes of it, the command
+    has been interrupted. A loop that is blocked, by a tool or by a reader that has stopped reading, can still be left
+    with the second one.
 
     Attributes:
         signal: The first signal that came, or None.
@@ -32,25 +31,38 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
+        self._post: Callable[[], object] = _nothing
 
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.signal is not None:
             os._exit(by_signal(number))
         self.signal = number
-        self._near.send(b"!")
+        self._post()
 
-    async def wait(self, act: Callable[[], None]) -> None:
-        """Wait for the first signal, and act on it in the event loop."""
-        await anyio.wait_readable(self._far)
-        act()
+    @contextlib.contextmanager
+    def acted_upon(self, loop: AbstractEventLoop, act: Callable[[], None]) -> Iterator[None]:
+        """Have the loop call `act` for the first signal; at once where that has come already.
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._near.close()
-        self._far.close()
+        The handler may run in the middle of anything, so it posts. Nothing stands between the post and `act`: a loop
+        that was blocked finds it before it goes on with the run.
+        """
+
+        def post() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the run is over with it
+                loop.call_soon_threadsafe(act)
+
+        self._post = post
+        if self.signal is not None:
+            act()
+        try:
+            yield
+        finally:
+            self._post = _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextlib.contextmanager
@@ -67,4 +79,3 @@ def interrupts() -> Iterator[Interrupts]:
     finally:
         for number, old in ours.items():
             signal.signal(number, old)
-        taken.close()

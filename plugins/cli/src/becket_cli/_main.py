@@ -15,6 +15,7 @@ from becket_cli._exits import CONFIG, EXITS, FAILED, INTERRUPTED, OK, PIPE, Stat
 from becket_cli._group import Commands
 from becket_cli._log import show_log
 from becket_cli._options import Number, json_option, plugin_option, traceback_option
+from becket_cli._safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,11 +192,20 @@ def _invoked(state: State) -> int:
     try:
         code = cli.main(prog_name="becket", standalone_mode=False, obj=state)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  the last resort: an error in a line, not in a page
         return _explained(error, state)
     return code if isinstance(code, int) else OK
+
+
+def _show(error: click.ClickException) -> None:
+    """Say what click says of it. Where nobody reads standard error any more, nothing is said."""
+    said = io.StringIO()
+    error.show(said)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(safe(said.getvalue()))
+        sys.stderr.flush()
 
 
 def _explained(error: BaseException, state: State) -> int:
@@ -228,13 +238,15 @@ def _is_blocked() -> bool:
 def _prepare_streams() -> None:
     """Open what was closed of the three standard streams, or the next file to be opened would pass for one of them.
 
+    A standard output that was closed stays one that nothing can be written to: what is lost there must be said.
+
     What the encoding of standard output lacks is spelled out from now on, as it is on standard error.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  for as long as the process lives
     if sys.stderr is None:

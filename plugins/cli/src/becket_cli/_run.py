@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from becket import Agent, ConfigError, Limits, ModelOptions, RunFinished
 from becket_cli._exits import (
     CONFIG,
     FAILED,
+    INTERRUPTED,
     LIMIT,
     OK,
     PIPE,
@@ -19,11 +20,12 @@ from becket_cli._exits import (
     by_signal,
     complain,
     described,
+    show_traceback,
 )
 from becket_cli._interrupts import interrupts
 from becket_cli._leave import leave, leave_within
 from becket_cli._plugins import built
-from becket_cli._sinks import chosen_sinks
+from becket_cli._sinks import Chosen, chosen_sinks
 from becket_cli._streams import Output, kept_clean
 from becket_cli._tools import chosen_tools
 
@@ -92,23 +94,38 @@ def run(wanted: Wanted, state: State) -> int:
     """
     with kept_clean() as (stdout, stderr):
         runtime = built(wanted.plugins, state)
-        sinks, shown = chosen_sinks(wanted, runtime, stdout, stderr)
-        stream = _agent(wanted, runtime, sinks).stream_async(wanted.prompt)
-        stdout.told = stderr.told = stream.cancel
+        chosen = chosen_sinks(wanted, runtime, stdout, stderr)
+        stream = _agent(wanted, runtime, chosen.sinks).stream_async(wanted.prompt)
+        stdout.told = stderr.told = chosen.told = stream.cancel
         with interrupts() as signals:
 
             async def main() -> int:
                 ended = await _read(stream, signals, stdout if wanted.json else None)
                 stdout.flush()
-                code = _exit_code(ended, signals, stdout, stderr)
-                _explain(ended, stdout, shown=shown, state=state)
-                leave_within(2 * GRACE, code)
+                _explain(ended, chosen, stdout, state=state)
+                leave_within(2 * GRACE, _exit_code(ended, signals, chosen, stdout, stderr))
                 await _closed(_provider(wanted, runtime))
+                code = _exit_code(ended, signals, chosen, stdout, stderr)
+                if signals.signal is not None and ended.stop_reason in _ANSWERED:
+                    complain("interrupted")  # too late for the run, and yet it is why the command has failed
                 if runtime.threads.abandoned:
                     leave(code)
                 return code
 
-            return anyio.run(main)
+            try:
+                return anyio.run(main, backend="asyncio")
+            except BaseException as error:
+                if not _is_interrupt(error):
+                    raise
+                complain("interrupted", error, state=state)
+                return INTERRUPTED
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is a `KeyboardInterrupt` that a tool has raised, which no task group and no loop holds back."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink]) -> Agent:
@@ -136,18 +153,16 @@ def _provider(wanted: Wanted, runtime: Runtime) -> Provider:
 async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) -> _Ended:
     """Read the run to its end; to `lines`, if it is given, each event as JSON."""
     ended = _Ended()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(signals.wait, stream.cancel)
-        try:
-            async with stream as events:
+    try:
+        async with stream as events:
+            with signals.acted_upon(asyncio.get_running_loop(), stream.cancel):
                 async for event in events:
                     if lines is not None:
                         lines.write_line(event.to_json())
                     if isinstance(event, RunFinished):
                         ended.stop_reason = event.result.stop_reason
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
-            ended.error = error
-        tasks.cancel_scope.cancel()
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
+        ended.error = error
     return ended
 
 
@@ -160,29 +175,31 @@ async def _closed(provider: Provider) -> None:
         complain(f"the provider {provider.name!r} could not be closed: {type(error).__name__}: {error}")
 
 
-def _exit_code(ended: _Ended, signals: Interrupts, stdout: Output, stderr: Output) -> int:
+def _exit_code(ended: _Ended, signals: Interrupts, chosen: Chosen, stdout: Output, stderr: Output) -> int:
+    if signals.signal is not None:
+        # Whatever has become of the run: what it needs, its reader too, may have got the same Ctrl-C.
+        return by_signal(signals.signal)
     if stdout.gone or stderr.gone:
         return PIPE
     if stdout.failure is not None:
         return FAILED
+    if chosen.failures or isinstance(ended.error, ConfigError):
+        return CONFIG
     if ended.stop_reason in _ANSWERED:
         return OK
-    if signals.signal is not None:
-        # A run that failed just then counts as interrupted: what it needs may have got the same Ctrl-C.
-        return by_signal(signals.signal)
-    if ended.error is not None:
-        return CONFIG if isinstance(ended.error, ConfigError) else FAILED
-    return LIMIT if ended.stop_reason in _LIMITS else FAILED
+    return LIMIT if ended.error is None and ended.stop_reason in _LIMITS else FAILED
 
 
-def _explain(ended: _Ended, stdout: Output, *, shown: bool, state: State) -> None:
+def _explain(ended: _Ended, chosen: Chosen, stdout: Output, *, state: State) -> None:
     """Say what no sink has said."""
+    for name, failure in chosen.failures:
+        complain(f"the sink {name!r} cannot be used: {described(failure)}", failure, state=state)
     if stdout.failure is not None and not stdout.gone:
         complain(f"standard output cannot be written: {stdout.failure.strerror}")
     elif ended.error is not None:
-        if not shown:
+        if not chosen.shown:
             complain(f"the run failed: {described(ended.error)}", ended.error, state=state)
         elif state.traceback:
-            traceback.print_exception(ended.error)
-    elif not shown and ended.stop_reason not in _ANSWERED:
+            show_traceback(ended.error)
+    elif not chosen.shown and not chosen.failures and ended.stop_reason not in _ANSWERED:
         complain(f"the run stopped: {ended.stop_reason}")

@@ -3,45 +3,67 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO, cast
 
 from becket import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from becket import BatchSinkRun, RunInfo, Runtime, Sink, SinkRun
+    from becket import BatchSinkRun, Event, RunInfo, Runtime, Sink, SinkRun
     from becket_console import ConsoleSink
 
     from becket_cli._run import Wanted
     from becket_cli._streams import Output
 
-__all__ = ["chosen_sinks"]
+__all__ = ["Chosen", "chosen_sinks"]
 
 CONSOLE = "console"
 
 
-def chosen_sinks(wanted: Wanted, runtime: Runtime, stdout: Output, stderr: Output) -> tuple[Sequence[Sink], bool]:
-    """The sinks, and whether one of them is the console, which shows how a run has ended.
+@dataclass(slots=True)
+class Chosen:
+    """The sinks of a run, and what became of those that the command line names.
+
+    Attributes:
+        sinks: The sinks.
+        shown: Whether one of them is the console, which shows how a run has ended.
+        failures: Those that could not be opened, by name, and why.
+        told: Called when one cannot be opened. Whoever has named a sink wants it: the run is to end.
+    """
+
+    sinks: list[Sink] = field(default_factory=list)
+    shown: bool = False
+    failures: list[tuple[str, Exception | SystemExit]] = field(default_factory=list)
+    told: Callable[[], None] = lambda: None
+
+    def fail(self, name: str, error: Exception | SystemExit) -> None:
+        """Take down that this sink could not be opened."""
+        self.failures.append((name, error))
+        self.told()
+
+
+def chosen_sinks(wanted: Wanted, runtime: Runtime, stdout: Output, stderr: Output) -> Chosen:
+    """The console, or the sinks that the command line names.
 
     Raises:
         ConfigError: One is unknown, or does not take its argument.
     """
     names = wanted.sinks or [f"{CONSOLE}:{wanted.level}" if wanted.level else CONSOLE]
     if wanted.json and not wanted.sinks and CONSOLE not in runtime.available_sinks:
-        return [], False  # blocked: the events are on standard output all the same
-    sinks: list[Sink] = []
-    shown = False
+        return Chosen()  # blocked: the events are on standard output all the same
+    chosen = Chosen()
     for name in names:
         found, argument = runtime.available_sinks.split(name)
         if found is not None and _is_console(found):
             console = _console(stdout, stderr, answer=not wanted.json)
-            sinks.append(console if argument is None else console.with_argument(argument))
-            shown = True
+            chosen.sinks.append(console if argument is None else console.with_argument(argument))
+            chosen.shown = True
         else:
             sink = runtime.sink(name)
-            sinks.append(sink if wanted.json else _OnStdout(sink, stdout))
-    return sinks, shown
+            chosen.sinks.append(_Named(sink, chosen, None if wanted.json else stdout))
+    return chosen
 
 
 def _is_console(sink: Sink) -> bool:
@@ -62,20 +84,41 @@ def _console(stdout: Output, stderr: Output, *, answer: bool) -> ConsoleSink:
     )
 
 
-class _OnStdout:
-    """A sink that finds standard output in `sys.stdout` while it is being opened, as it would outside the command."""
+class _Named:
+    """A sink that the command line names: one that cannot be opened ends the run, instead of being left out.
 
-    def __init__(self, sink: Sink, stdout: Output) -> None:
+    While it is being opened it finds standard output, if it may have that, in `sys.stdout`, as outside the command.
+    """
+
+    def __init__(self, sink: Sink, chosen: Chosen, stdout: Output | None) -> None:
         self.name = sink.name
         self.required = sink.required
         self._sink = sink
+        self._chosen = chosen
         self._stdout = stdout
 
     def open(self, run: RunInfo, /) -> SinkRun | BatchSinkRun:
         """The sink's own observer."""
-        with contextlib.redirect_stdout(cast("TextIO", self._stdout)):
-            return self._sink.open(run)
+        redirected = (
+            contextlib.redirect_stdout(cast("TextIO", self._stdout)) if self._stdout else contextlib.nullcontext()
+        )
+        try:
+            with redirected:
+                return self._sink.open(run)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin's code; told at the end of the run, once
+            self._chosen.fail(self.name, error)
+            return _Blind()
 
     def with_argument(self, argument: str, /) -> Sink:
         """Never asked for: the argument was given before."""
         raise ConfigError(f"the sink {self.name!r} has its argument already, and was given {argument!r}")
+
+
+class _Blind:
+    """Stands in for what could not be opened, while the run ends."""
+
+    def emit(self, event: Event, /) -> None:
+        """Pass over it."""
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -19,6 +19,7 @@ __all__ = [
     "JournalError",
     "as_header",
     "cannot_open",
+    "cannot_read",
     "cannot_write",
     "is_beginning",
     "logger",
@@ -94,6 +95,13 @@ def not_a_journal(path: Path, first: bytes) -> JournalError:
 def cannot_open(path: Path, error: OSError) -> ConfigError:
     """The error for a journal that cannot be opened as it was asked for."""
     return ConfigError(f"the journal {str(path)!r} cannot be opened: {_reason(path, error)}")
+
+
+def cannot_read(path: Path, error: OSError) -> ConfigError:
+    """The error for a journal that is to be read, and cannot be."""
+    if error.errno == errno.ENOENT:
+        return ConfigError(f"the journal {str(path)!r} cannot be read: there is no such file; mend the path")
+    return cannot_open(path, error)
 
 
 def _reason(path: Path, error: OSError) -> str:

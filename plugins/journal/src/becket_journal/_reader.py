@@ -13,7 +13,7 @@ from becket_journal._file import pieces
 from becket_journal._format import (
     JournalError,
     as_header,
-    cannot_open,
+    cannot_read,
     is_beginning,
     not_a_journal,
     version_problem,
@@ -173,7 +173,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 left -= len(line)
                 yield number, line
     except OSError as error:
-        raise cannot_open(path, error) from error
+        raise cannot_read(path, error) from error
 
 
 def _event(line: bytes) -> Event | None:

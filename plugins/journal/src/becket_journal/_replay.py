@@ -54,10 +54,10 @@ def _tell(journal: Journal) -> None:
         click.echo(f"becket: line {torn.line} of {str(torn.path)!r} is torn: its event was lost", err=True)
     for gap in journal.gaps:
         click.echo(
-            f"becket: run {gap.run_id}: no event between {gap.after} and {gap.before} is in the journal", err=True
+            f"becket: run {gap.run_id!r}: no event between {gap.after} and {gap.before} is in the journal", err=True
         )
     for run_id in journal.unfinished:
-        click.echo(f"becket: the record of run {run_id} has no end: it was cut off, or goes on", err=True)
+        click.echo(f"becket: the record of run {run_id!r} has no end: it was cut off, or goes on", err=True)
 
 
 async def feed(events: Iterable[Event], sinks: Sequence[Sink]) -> None:

@@ -83,7 +83,7 @@ class JournalSink:
             ConfigError: There is no path, or the file cannot be opened.
         """
         if self._file is None:
-            raise ConfigError("the sink 'journal' was not told where; write 'journal:PATH', such as journal:runs.jsonl")
+            raise ConfigError("a journal needs the path of a file; write 'journal:PATH', such as journal:runs.jsonl")
         self._file.acquire()
         return _Direct(self._file) if self._fsync == "never" else _Queued(self._file, _LIMITS[self._fsync])
 

@@ -32,7 +32,7 @@ def test_a_reader_who_never_came_is_no_error_worth_a_page(becket: Any, command: 
 
 
 @pytest.mark.parametrize(
-    "command", ["run -m fake:hello -q hi", "run --json -q -m fake:hello hi", "models", "--version"]
+    "command", ["run -m fake:hello -q hi", "run --json -q -m fake:hello hi", "models", "tools --json", "--version"]
 )
 def test_a_full_disk_is_said_and_is_a_failure(becket: Any, command: str) -> None:
     ended = becket.shell(f"becket {command} >/dev/full")

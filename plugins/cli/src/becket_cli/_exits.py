@@ -21,6 +21,7 @@ __all__ = [
     "PIPE",
     "USAGE",
     "State",
+    "UnwritableError",
     "by_signal",
     "complain",
     "described",
@@ -63,6 +64,10 @@ class State:
     """
 
     traceback: bool = field(default_factory=_asked_for)
+
+
+class UnwritableError(OSError):
+    """Standard output takes nothing, for another reason than that its reader has gone."""
 
 
 def by_signal(number: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from becket_cli._exits import complain, described
+from becket_cli._exits import UnwritableError, complain, described
 from becket_cli._table import table, width_wanted
 from becket_cli._tools import is_granted_unasked
 
@@ -32,13 +32,22 @@ def show(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool, othe
         otherwise: What to say on standard error where there is no row.
     """
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        _print(json.dumps(rows, indent=2))
     elif not rows:
         complain(otherwise)
     else:
         cells = [[_text(row[key]) for key in columns.values()] for row in rows]
         for line in table(list(columns), cells, width_wanted()):
-            click.echo(line)
+            _print(line)
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnwritableError(error.errno, error.strerror) from error
 
 
 def _text(cell: object) -> str:

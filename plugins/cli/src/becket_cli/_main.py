@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from becket import BecketError, ConfigError, __version__
 
-from becket_cli._exits import CONFIG, EXITS, FAILED, INTERRUPTED, OK, PIPE, State, complain, described
+from becket_cli._exits import CONFIG, EXITS, FAILED, INTERRUPTED, OK, PIPE, State, UnwritableError, complain, described
 from becket_cli._group import Commands
 from becket_cli._log import show_log
 from becket_cli._options import Number, json_option, plugin_option, traceback_option
@@ -218,6 +218,9 @@ def _explained(error: BaseException, state: State) -> int:
         return FAILED
     if isinstance(error, OSError) and _is_blocked():
         return FAILED  # and why is said when it is flushed the last time
+    if isinstance(error, UnwritableError):  # what was to be written has not stayed in the buffers
+        complain(f"standard output cannot be written: {error.strerror}", error, state=state)
+        return FAILED
     complain(described(error), error, state=state)
     if isinstance(error, BecketError):
         return CONFIG if isinstance(error, ConfigError) else FAILED

@@ -384,6 +384,47 @@ async def test_an_event_that_the_log_has_already_is_not_shown_again() -> None:
     assert sink.events[0].seq == 1
 
 
+async def test_the_log_is_flushed_once_more_when_the_run_is_over() -> None:
+    flushed: list[int] = []
+
+    class Lasting(MemoryLog):
+        async def flush(self) -> None:
+            flushed.append(len(self.after(0)))
+
+    runtime = Runtime(discover=False, make_log=lambda _: Lasting())
+    events = await read(Agent(ScriptedProvider(text("x")), runtime=runtime))
+    assert flushed == [1, len(events)]
+
+
+async def test_a_log_that_cannot_make_the_end_last_is_told_to_the_reader() -> None:
+    class Full(MemoryLog):
+        async def flush(self) -> None:
+            if any(event.type == "run_finished" for event in self.after(0)):
+                raise OSError("disk full")
+
+    events: list[Event] = []
+    runtime = Runtime(discover=False, make_log=lambda _: Full())
+    with pytest.raises(OSError, match="disk full"):
+        await read(Agent(ScriptedProvider(text("x")), runtime=runtime), events)
+    assert events[-1].type == "run_finished"
+
+
+async def test_a_log_that_hangs_at_the_end_is_left_behind_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    hangs = anyio.Event()
+
+    class Hanging(MemoryLog):
+        async def flush(self) -> None:
+            if any(event.type == "run_finished" for event in self.after(0)):
+                hangs.set()
+                await anyio.sleep_forever()
+
+    runtime = Runtime(discover=False, make_log=lambda _: Hanging())
+    async with Agent(ScriptedProvider(text("x")), runtime=runtime).stream_async("go") as stream:
+        await hangs.wait()
+        await stream.aclose(grace=0.01)
+    assert "left behind: its log or its sinks" in caplog.text
+
+
 # -- the public fakes ------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""The stream's rules and scenarios (docs/explanation/stream), each on asyncio and on trio."""
+"""The stream's rules and scenarios (docs/stream.md), each on asyncio and on trio."""
 
 from __future__ import annotations
 

@@ -175,10 +175,11 @@ class Driver:
     def _abandon(self) -> None:
         """The time for cleaning up is over: end the run from outside, and leave its task to itself."""
         running = sorted(self._effects.calls.running.values())
+        rest = "its log or its sinks" if self.turn.need == "nothing" else f"the model {self._plan.model_id}"
         logger.error(
             "run %s did not end when it was cancelled; left behind: %s",
             self.turn.run_id,
-            ", ".join(f"tool {name!r}" for name in running) or f"the model {self._plan.model_id}",
+            ", ".join(f"tool {name!r}" for name in running) or rest,
         )
         self._settle(self._effects.failure)
         self._scope.cancel()
@@ -229,7 +230,16 @@ class Driver:
             else:
                 await self._drive()
         finally:
+            await self._flush()
             self._over()
+
+    async def _flush(self) -> None:
+        """Let the log make the end of the run last, within the grace, before the reader is told that it is over."""
+        try:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
+                await self._effects.flush()
+        except Exception as error:  # noqa: BLE001  the record of the run is not whole: its reader must know
+            self._failure = self._failure or error
 
     async def _observed(self) -> None:
         """The run with its sinks, which are open from before its first event until after its last."""

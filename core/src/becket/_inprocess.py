@@ -138,9 +138,13 @@ class InProcessEffects:
         """Wait for the reader and the sinks."""
         await self._buffer.room()
         await self._observers.room()
-        await self._log.flush()
+        await self.flush()
         if (fatal := self._observers.fatal()) is not None:
             raise fatal
+
+    async def flush(self) -> None:
+        """Wait until what was logged lasts."""
+        await self._log.flush()
 
     def now(self) -> float:
         """Seconds since the epoch."""

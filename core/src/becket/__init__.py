@@ -50,9 +50,11 @@ from becket.events import (
     event_json_schema,
     warm_up,
 )
+from becket.hooks import HookContext
 from becket.log import EventLog, MemoryLog
 from becket.options import Limits, ModelOptions
 from becket.plugins import Plugin
+from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
 from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
@@ -69,6 +71,8 @@ __all__ = [
     "Agent",
     "AgentResult",
     "AgentStream",
+    "Allow",
+    "Ask",
     "Backoff",
     "BatchSinkRun",
     "BecketError",
@@ -78,10 +82,13 @@ __all__ = [
     "CycleStarted",
     "DecisionMade",
     "DecisionRequested",
+    "Deny",
     "Document",
+    "Edit",
     "ErrorInfo",
     "Event",
     "EventLog",
+    "HookContext",
     "Image",
     "Json",
     "Limits",
@@ -100,6 +107,7 @@ __all__ = [
     "PluginError",
     "PluginEvent",
     "PluginFailed",
+    "Policy",
     "ProtocolError",
     "Provider",
     "ProviderError",
@@ -129,6 +137,7 @@ __all__ = [
     "ToolStarted",
     "UnknownEvent",
     "Usage",
+    "Verdict",
     "__version__",
     "default_runtime",
     "event_from_json",

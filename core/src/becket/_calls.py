@@ -18,7 +18,7 @@ from becket.events import ToolFinished, ToolProgress, ToolStarted
 from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from becket._alarm import Alarm
     from becket._backend import Backend
@@ -47,6 +47,7 @@ class ToolCalls:
         over: Whether the run has ended; what a forgotten thread still reports is then dropped.
         fail: Fails the run with an exception that arose outside of its tasks.
         grace: Seconds that a tool has to end once its time limit has cancelled it.
+        after: What hooks make of the result of a call that was made; None where there are none.
 
     Attributes:
         running: The names of the tools that run, by the keys of their calls.
@@ -67,6 +68,7 @@ class ToolCalls:
         over: Callable[[], bool],
         fail: Callable[[Exception], None],
         grace: float,
+        after: Callable[[ToolCall, ToolResult], Awaitable[ToolResult]] | None = None,
     ) -> None:
         self._tools = tools
         self._effects = effects
@@ -78,6 +80,7 @@ class ToolCalls:
         self._context = context
         self._stuck = stuck
         self._over = over
+        self._after = after
         self._fail = fail
         self._grace = grace
         self.running: dict[CallKey, str] = {}
@@ -128,7 +131,10 @@ class ToolCalls:
             del self.running[plan.key]
         if self._over():
             await checkpoint()  # the run was ended without this tool, and is cancelled: nobody wants the result
-        return self._finish(result, self._effects.now() - started)
+        seconds = self._effects.now() - started
+        if self._after is not None:
+            result = await self._after(plan.call, result)
+        return self._finish(result, seconds)
 
     def _finish(self, result: ToolResult, seconds: float = 0.0) -> ToolResult:
         self._effects.emit(ToolFinished(result, seconds))

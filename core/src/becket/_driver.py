@@ -17,6 +17,7 @@ from becket._calls import unwrap
 from becket._inprocess import GRACE, InProcessEffects
 from becket._log import logger
 from becket._observers import Observers
+from becket.errors import ConfigError
 from becket.events import ErrorInfo, RunStarted
 from becket.loop import run
 from becket.sinks import RunInfo
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from becket._plan import RunPlan
     from becket.content import Message, StopReason
     from becket.events import Event
+    from becket.policies import Answer
     from becket.runtime import Runtime
 
 __all__ = ["Driver"]
@@ -148,6 +150,14 @@ class Driver:
             at = at.parent
         return at is self
 
+    def decide(self, request_id: str, answer: Answer | bool) -> None:
+        """Answer a request of the run; see `AgentStream.decide`."""
+        if self.state != "running":
+            raise ConfigError(f"there is no open request {request_id!r}: the run {self.turn.run_id} does not go on")
+        if not self._backend.here():
+            raise RuntimeError("a decision is made on the event loop that the run lives in; call decide from there")
+        self._effects.answer(request_id, answer)
+
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def cancel(self, reason: StopReason, grace: float = GRACE) -> None:
@@ -202,6 +212,7 @@ class Driver:
         self._effects = InProcessEffects(
             self._plan,
             self.turn,
+            info,
             context=self._context,
             backend=self._backend,
             alarm=self._alarm,

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from becket._calls import ToolCalls
+from becket._decisions import Decisions
+from becket._dispatch import Dispatch
+from becket._table import NO_HOOKS
 from becket._values import clean_text, to_json_value
 from becket.content import MalformedArguments, Message, ToolCall
 from becket.effects import ModelAnswer, PlannedCall
-from becket.errors import PluginError, ProtocolError, ProviderError
+from becket.errors import ConfigError, PluginError, ProtocolError, ProviderError
 from becket.events import (
     Event,
     ModelEvent,
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from becket._plan import RunPlan
     from becket.content import StopReason, ToolResult
     from becket.log import EventLog
+    from becket.policies import Answer
+    from becket.sinks import RunInfo
     from becket.turn import Turn
 
 __all__ = ["GRACE", "InProcessEffects"]
@@ -62,6 +67,7 @@ class InProcessEffects:
         self,
         plan: RunPlan,
         turn: Turn,
+        info: RunInfo,
         *,
         context: object,
         backend: Backend,
@@ -87,6 +93,21 @@ class InProcessEffects:
         self._alarm = alarm
         self.ending: StopReason | None = None
         self.failure: Exception | None = None
+        self._dispatch: Dispatch | None = None
+        self._decisions: Decisions | None = None
+        if plan.hooks is not NO_HOOKS or len(plan.free) < len(plan.tools):
+            self._dispatch = Dispatch(
+                plan,
+                turn,
+                info,
+                context=context,
+                backend=backend,
+                alarm=alarm,
+                emit=self.emit,
+                stuck=stuck,
+                grace=GRACE,
+            )
+            self._decisions = Decisions(plan, self._dispatch, emit=self.emit, now=self.now)
         self.calls = ToolCalls(
             plan.tools,
             self,
@@ -98,6 +119,7 @@ class InProcessEffects:
             context=context,
             stuck=lambda name: stuck(f"tool {name!r}"),
             over=lambda: turn.phase == "done",
+            after=self._dispatch.after_tool if self._dispatch is not None and plan.hooks.after_tool_call else None,
             fail=self.fail,
             grace=GRACE,
         )
@@ -151,18 +173,30 @@ class InProcessEffects:
         return time.time()
 
     async def decide(self, planned: PlannedCall) -> PlannedCall:
-        """The call as the model made it."""
-        return planned
+        """The call as it is to be made."""
+        if self._decisions is None or planned.call.tool in self._plan.free:
+            return planned
+        return await self._decisions.decide(planned)
+
+    def answer(self, request_id: str, answer: Answer | bool) -> None:
+        """Take the reader's answer to a request.
+
+        Raises:
+            ConfigError: There is no such open request, or it is no answer.
+        """
+        if self._decisions is None:
+            raise ConfigError(f"there is no open request {request_id!r} in this run: nothing in it asks")
+        self._decisions.answer(request_id, answer)
 
     async def call_tools(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
         """Make the calls of one cycle."""
         return await self.calls.make(planned)
 
-    async def call_model(self, cycle: int, length: int) -> ModelAnswer:
+    async def call_model(self, cycle: int, length: int) -> ModelAnswer:  # noqa: ARG002  the history is here, and as long
         """Call the provider, again where the retry policy says so, and emit what it yields."""
         while True:
             try:
-                return await self._attempt(cycle, length)
+                return await self._attempt(cycle)
             except ProviderError as error:
                 error.provider = error.provider or self._plan.provider.name
                 delay = self._delay(error)
@@ -178,14 +212,31 @@ class InProcessEffects:
             return None
         return retry.delay(error, turn.attempt)
 
-    async def _attempt(self, cycle: int, length: int) -> ModelAnswer:
+    async def _attempt(self, cycle: int) -> ModelAnswer:
         plan, turn = self._plan, self._turn
-        self.emit(ModelStarted(plan.model_id, length, tuple(plan.tools)))
-        key = (turn.run_id, cycle, turn.attempt)
+        key = (turn.run_id, cycle, turn.attempt + 1)
         request = ModelRequest(plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key)
+        if self._dispatch is None:
+            return await self._ask(request)
+        request.system = await self._dispatch.system_prompt(request.system)
+        request.messages = await self._dispatch.messages(request.messages)
+        made = await self._dispatch.before_model(request)
+        if isinstance(made, ModelRequest):
+            answer = await self._ask(request := made)
+        else:
+            answer = await self._ask(request, made)
+        await self._dispatch.after_model(request, answer)
+        return answer
+
+    async def _ask(self, request: ModelRequest, instead: Sequence[ModelEvent] | None = None) -> ModelAnswer:
+        """The model's answer to `request`, or the one that these events are."""
+        plan, turn = self._plan, self._turn
+        model = plan.model_id if request.model == plan.model else f"{plan.provider.name}:{request.model}"
+        self.emit(ModelStarted(model, len(request.messages), tuple(spec.name for spec in request.tools)))
         answer = _Answer(plan.provider.name, time.perf_counter())
         try:
-            finished = await self._pump(plan.provider.stream(request), answer)
+            events = plan.provider.stream(request) if instead is None else _each(instead)
+            finished = await self._pump(events, answer)
         except SystemExit as error:  # a host must not end because a plugin calls sys.exit
             name = plan.provider.name
             raise PluginError(
@@ -363,6 +414,11 @@ def _check_iterator(provider: str, events: Any) -> None:
         f"stream() of the provider {provider!r} returned {events!r}, no async iterator; "
         f"make it an async generator: async def, and yield"
     )
+
+
+async def _each(events: Sequence[ModelEvent]) -> AsyncIterator[ModelEvent]:
+    for event in events:
+        yield event
 
 
 def _nothing() -> None:

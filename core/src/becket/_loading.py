@@ -18,8 +18,10 @@ from pluggy import PluginManager, PluginValidationError
 
 from becket import hookspecs
 from becket._names import canonical
+from becket._table import RUN_HOOKS, HookTable, Implementation
 from becket.errors import PluginError
 from becket.plugins import Contribution, Plugin, Registry
+from becket.policies import Policy
 from becket.providers import Provider
 from becket.sinks import Sink
 from becket.tools import AnyTool, Tool
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "PluginSet"]
 
-Kind: TypeAlias = Literal["tools", "providers", "sinks"]
+Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies"]
 
-_KINDS: Final[dict[Kind, type]] = {"tools": Tool, "providers": Provider, "sinks": Sink}
+_KINDS: Final[dict[Kind, type]] = {"tools": Tool, "providers": Provider, "sinks": Sink, "policies": Policy}
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
 
@@ -95,6 +97,13 @@ class _Entry:
     def usable(self) -> bool:
         return self.plugin.status == "loaded"
 
+    @property
+    def adds(self) -> dict[str, tuple[str, ...]]:
+        """The names of what it contributes, by kind, and of the hooks that are called in a run."""
+        named = {kind: tuple(item.name for item in given) for kind, given in self.given.items()}
+        hooks = tuple(hook.name for hook in self.hooks if hook.name in RUN_HOOKS) if self.usable else ()
+        return {**named, "hooks": hooks} if hooks else named
+
     def mark(self, **changes: Any) -> None:
         self.plugin = dataclasses.replace(self.plugin, **changes)
 
@@ -111,12 +120,14 @@ class PluginSet:
         tools: The tools that they contribute.
         providers: The model providers.
         sinks: The sinks.
+        policies: The policies.
+        hooks: The hooks that are called in a run.
 
     Raises:
         PluginError: With `choice.strict`, a plugin could not be used.
     """
 
-    __slots__ = ("_choice", "_entries", "providers", "sinks", "tools")
+    __slots__ = ("_choice", "_entries", "hooks", "policies", "providers", "sinks", "tools")
 
     def __init__(self, objects: Iterable[object], candidates: Iterable[Candidate], choice: Choice) -> None:
         self._choice = choice
@@ -127,12 +138,14 @@ class PluginSet:
             for hook, entry in self._hooks(f"register_{kind}"):
                 self._ask(kind, hook, entry)
         for entry in self._entries:
-            entry.mark(
-                adds=MappingProxyType({kind: tuple(i.name for i in given) for kind, given in entry.given.items()})
-            )
+            entry.mark(adds=MappingProxyType(entry.adds))
         self.tools: Registry[AnyTool] = self._registry("tools", "tool")
         self.providers: Registry[Provider] = self._registry("providers", "provider")
         self.sinks: Registry[Sink] = self._registry("sinks", "sink")
+        self.policies: Registry[Policy] = self._registry("policies", "policy")
+        self.hooks = HookTable.of(
+            {name: [self._implementation(*pair) for pair in self._hooks(name)] for name in RUN_HOOKS}
+        )
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -214,6 +227,9 @@ class PluginSet:
         for hook, entry in sorted(pairs, key=lambda pair: pair[0].phase):
             if entry.usable:  # the call before may have changed that
                 yield hook, entry
+
+    def _implementation(self, hook: _Hook, entry: _Entry) -> Implementation:
+        return Implementation(hook.name, hook.phase, hook.function, hook.arguments, entry.plugin)
 
     def _ask(self, kind: Kind, hook: _Hook, entry: _Entry) -> None:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""

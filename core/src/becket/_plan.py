@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from becket._table import HookTable
     from becket._threads import WorkerThreads
     from becket.log import EventLog
     from becket.options import Limits, ModelOptions
+    from becket.policies import Approver, Policy
     from becket.providers import Provider, ToolSpec
     from becket.retries import RetryPolicy
     from becket.sinks import RunInfo, Sink
@@ -35,6 +37,11 @@ class RunPlan:
         limits: The limits of a run.
         retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
+        hooks: The hooks of plugins that are called in its runs.
+        policies: What the host has named to decide on tool calls.
+        approver: Who is asked; None for nobody.
+        handed: The names of tools that the host gave as objects.
+        free: The names of tools whose every call may be made without a look at it.
         callback_handler: What is called with each event's mapping.
         threads: Where sync tools run.
         make_log: Makes the log of a run.
@@ -51,6 +58,11 @@ class RunPlan:
     limits: Limits
     retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
+    hooks: HookTable
+    policies: tuple[Policy, ...]
+    approver: Approver | None
+    handed: frozenset[str]
+    free: frozenset[str]
     callback_handler: Callable[..., Any] | None
     threads: WorkerThreads
     make_log: Callable[[RunInfo], EventLog]

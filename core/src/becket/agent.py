@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from becket._decisions import needless
 from becket._driver import Driver
 from becket._plan import RunPlan
 from becket._values import clean_text
@@ -21,10 +22,12 @@ from becket.tools import AnyTool, Tool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from becket.policies import Approver, Policy
     from becket.sinks import Sink
 
 __all__ = ["Agent"]
 
+T = TypeVar("T")
 
 _BACKOFF = Backoff()
 
@@ -38,6 +41,8 @@ class _Changes(TypedDict, total=False):
     limits: Limits
     retry: RetryPolicy | None
     sinks: Sequence[Sink | str]
+    policies: Sequence[Policy | str]
+    approver: Approver | None
     callback_handler: Callable[..., Any] | None
     runtime: Runtime | None
 
@@ -57,6 +62,10 @@ class Agent:
         limits: What a run may use.
         retry: When a model call that failed before its first delta is made again; None for never.
         sinks: What observes each run, as objects or by the names of installed ones.
+        policies: What decides on each tool call, as objects or by the names of installed ones; see `becket.policies`.
+        approver: Who is asked where a policy, or a tool that writes, asks: a function that gets the `DecisionRequested`
+            event, or `"reader"` for whoever reads the stream and answers with `stream.decide`. None for nobody: the
+            call is denied.
         callback_handler: Called with the mapping of each event that has one, as keyword arguments, before the reader
             gets the event. If it raises, the run fails with that exception. None for nobody; nothing is printed.
         runtime: The plugins and shared resources to use; None for the default runtime.
@@ -78,6 +87,8 @@ class Agent:
         limits: Limits | None = None,
         retry: RetryPolicy | None = _BACKOFF,
         sinks: Sequence[Sink | str] = (),
+        policies: Sequence[Policy | str] = (),
+        approver: Approver | None = None,
         callback_handler: Callable[..., Any] | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -90,6 +101,8 @@ class Agent:
             "limits": limits or Limits(),
             "retry": retry,
             "sinks": (sinks,) if isinstance(sinks, str) else tuple(sinks),
+            "policies": (policies,) if isinstance(policies, str) else tuple(policies),
+            "approver": _checked_approver(approver),
             "callback_handler": callback_handler,
             "runtime": runtime,
         }
@@ -210,6 +223,8 @@ class Agent:
         given, runtime = self._given, self._used_runtime()
         provider, model = _resolve_model(given["model"], runtime)
         tools = _resolve_tools(given["tools"], self._lookup)
+        handed = frozenset(tool.name for tool in given["tools"] if isinstance(tool, Tool))
+        policies = _each_once((*runtime.policies, *(runtime.as_policy(policy) for policy in given["policies"])))
         named = tuple(runtime.as_sink(sink) for sink in given["sinks"])
         return RunPlan(
             agent=given["name"],
@@ -223,15 +238,30 @@ class Agent:
             limits=limits,
             retry=given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
+            hooks=runtime.hooks,
+            policies=policies,
+            approver=given["approver"],
+            handed=handed,
+            free=frozenset(name for name, tool in tools.items() if needless(tool, handed=name in handed))
+            if not (policies or runtime.hooks.before_tool_call or runtime.hooks.approve_tool)
+            else frozenset(),
             callback_handler=given["callback_handler"],
             threads=runtime.threads,
             make_log=runtime.make_log,
         )
 
 
-def _each_once(sinks: Sequence[Sink]) -> tuple[Sink, ...]:
-    """The sinks without those that stand there already: the runtime and the agent may name the same one."""
-    return tuple(sink for at, sink in enumerate(sinks) if all(sink is not earlier for earlier in sinks[:at]))
+def _each_once(items: Sequence[T]) -> tuple[T, ...]:
+    """The items without those that stand there already: the runtime and the agent may name the same one."""
+    return tuple(item for at, item in enumerate(items) if all(item is not earlier for earlier in items[:at]))
+
+
+def _checked_approver(approver: Approver | None) -> Approver | None:
+    if approver is None or approver == "reader" or callable(approver):
+        return approver
+    raise ConfigError(
+        f"approver is {approver!r}; it takes a function that answers, or 'reader' for whoever reads the stream"
+    )
 
 
 def _resolve_model(model: str | Provider | None, runtime: Runtime) -> tuple[Provider, str]:

@@ -343,8 +343,9 @@ class DecisionMade(EventBase):
     Attributes:
         request_id: The decision asked for.
         outcome: What was decided: `allow`, `deny` or `edit`.
-        by: Who decided.
+        by: Who decided: a plugin, a policy, or whoever was asked.
         call_id: The tool call in question, or None.
+        reason: Why, where somebody has said so.
     """
 
     type: Literal["decision_made"] = field(default="decision_made", init=False)
@@ -352,11 +353,13 @@ class DecisionMade(EventBase):
     outcome: Literal["allow", "deny", "edit"]
     by: str = ""
     call_id: str | None = None
+    reason: str = ""
 
     def _view(self) -> dict[str, Any]:
         if self.outcome != "deny":
             return {}
-        return {"tool_cancel_event": {"tool_use": {"toolUseId": self.call_id}, "message": f"denied by {self.by}"}}
+        message = self.reason or f"denied by {self.by}"
+        return {"tool_cancel_event": {"tool_use": {"toolUseId": self.call_id}, "message": message}}
 
 
 @value

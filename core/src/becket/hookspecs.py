@@ -7,10 +7,18 @@ is the plugin. A module that implements no hook, and has `@tool` functions, is a
 The hooks called `register_...` are called once, when a `Runtime` is built, synchronously, each on its own: one that
 raises, or gives what it must not, takes its plugin out of that runtime, and nothing else. They return any iterable, or
 None for nothing, and do no more than make what they return: to connect, to load a model, to import what is heavy is
-for its first use. Their order is: first those marked `@hookimpl(tryfirst=True)`, last those marked
-`@hookimpl(trylast=True)`, and among equals the order that the host has configured, then that of the plugins' names.
-Wrappers (`@hookimpl(wrapper=True)`) are refused: there is no call that goes through all plugins to wrap. A hook that a
-newer becket has, and this one does not, is marked `@hookimpl(optionalhook=True)`; without the mark it is an error.
+for its first use.
+
+The others are called in every run of that runtime: to install a plugin with such hooks, and not to block it, is to
+switch them on. They may be sync or async. A sync one runs on the event loop and must not block; an async one has
+`Limits.hook_seconds`. What happens when one raises, takes too long or returns what it must not is said with each; a
+cancellation of the run and a KeyboardInterrupt pass through all of them. None of them may change what it is given.
+
+The order is: first those marked `@hookimpl(tryfirst=True)`, last those marked `@hookimpl(trylast=True)`, and among
+equals the order that the host has configured, then that of the plugins' names. An implementation takes those of the
+arguments that it names. Wrappers (`@hookimpl(wrapper=True)`) are refused: what a call goes through is a table, with an
+error policy for each hook. A hook that a newer becket has, and this one does not, is marked
+`@hookimpl(optionalhook=True)`; without the mark it is an error.
 """
 
 from __future__ import annotations
@@ -20,13 +28,31 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookspecMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from becket.providers import Provider
+    from becket.content import Message, ToolCall, ToolResult
+    from becket.effects import ModelAnswer
+    from becket.events import ModelEvent
+    from becket.hooks import HookContext
+    from becket.policies import Policy, Verdict
+    from becket.providers import ModelRequest, Provider
     from becket.sinks import Sink
     from becket.tools import AnyTool
 
-__all__ = ["register_commands", "register_providers", "register_sinks", "register_tools"]
+__all__ = [
+    "after_model_call",
+    "after_tool_call",
+    "approve_tool",
+    "before_model_call",
+    "before_tool_call",
+    "register_commands",
+    "register_policies",
+    "register_providers",
+    "register_sinks",
+    "register_tools",
+    "system_prompt",
+    "transform_messages",
+]
 
 hookspec = HookspecMarker("becket")
 
@@ -53,6 +79,15 @@ def register_sinks() -> Iterable[Sink] | None:
 
 
 @hookspec
+def register_policies() -> Iterable[Policy] | None:
+    """The policies that the plugin makes available. A run has those that its agent or its runtime names.
+
+    A policy that the host has named may grant what is asked about otherwise; see `becket.policies`. One that is to hold
+    wherever the plugin is installed is the hook `approve_tool`.
+    """
+
+
+@hookspec
 def register_commands(cli: Any) -> None:
     """Add commands to a command line. Called when a command line asks for them, not when the runtime is built.
 
@@ -60,4 +95,79 @@ def register_commands(cli: Any) -> None:
 
     Args:
         cli: The group of commands to add to. The program `becket` passes a `click.Group`.
+    """
+
+
+@hookspec
+def system_prompt(ctx: HookContext) -> str | Awaitable[str | None] | None:
+    """Text to add to the agent's system prompt, each in a paragraph of its own, in the order of the hooks.
+
+    Called once a run, before its first model call, so that services can cache what follows from it. One that fails is
+    reported as a `plugin_failed` event and left out.
+    """
+
+
+@hookspec
+def transform_messages(
+    ctx: HookContext, messages: Sequence[Message]
+) -> Sequence[Message] | Awaitable[Sequence[Message] | None] | None:
+    """The messages that the model is sent instead of these, or None for these.
+
+    A view for this one call: the history is not rewritten, and the next call begins with all of it again. Each hook is
+    given what the one before has made of it. A tool call and its result must stay in neighbouring messages. One that
+    fails fails the run with a `PluginError`.
+    """
+
+
+@hookspec
+def before_model_call(
+    ctx: HookContext, request: ModelRequest
+) -> ModelRequest | Sequence[ModelEvent] | Awaitable[ModelRequest | Sequence[ModelEvent] | None] | None:
+    """The request that is made instead of this one, or an answer that stands for the model's; None for neither.
+
+    Called for each attempt, with the transformed messages. To change a request, give
+    `dataclasses.replace(request, ...)`. An answer is a list of what a provider would yield, a `ModelFinished` last; the
+    events are copied. It ends the chain, and the model is not called. One that fails fails the run with a
+    `PluginError`.
+    """
+
+
+@hookspec
+def after_model_call(ctx: HookContext, request: ModelRequest, answer: ModelAnswer) -> Awaitable[None] | None:
+    """See what the model has answered to `request`: the assembled message, the stop reason, the usage.
+
+    An answer that a hook gave is seen as well. What is returned is not looked at. One that fails is reported as a
+    `plugin_failed` event.
+    """
+
+
+@hookspec
+def before_tool_call(
+    ctx: HookContext, call: ToolCall
+) -> ToolCall | ToolResult | Awaitable[ToolCall | ToolResult | None] | None:
+    """The call that is made instead of this one, or a result that stands for its; None for neither.
+
+    Called for every call that the model has written as it should, before it is approved, of a tool that is not there
+    too. Another call keeps the `id`; a result has it as its `call_id`, and ends the chain. The history keeps the call
+    as the model wrote it; `tool_started` has it as it is made. One that fails fails the run with a `PluginError`.
+    """
+
+
+@hookspec
+def after_tool_call(
+    ctx: HookContext, call: ToolCall, result: ToolResult
+) -> ToolResult | Awaitable[ToolResult | None] | None:
+    """The result that the model gets instead of this one; None for this one.
+
+    Called for each call that was made, also where it has failed. One that fails fails the run with a `PluginError`.
+    """
+
+
+@hookspec
+def approve_tool(ctx: HookContext, call: ToolCall, tool: AnyTool) -> Verdict | Awaitable[Verdict | None] | None:
+    """What the plugin says of a call about to be made: `Allow`, `Ask`, `Deny`, or None for nothing.
+
+    It sees the final arguments, after every rewrite. All implementations are called; the strongest word counts: see
+    `becket.policies`. An `Allow` given here grants nothing that the tool's effect would not: only a policy that the
+    host has named can do that. One that fails denies the call: it fails closed.
     """

@@ -62,6 +62,8 @@ class Limits:
         seconds: Wall time of the run.
         silence_seconds: How long a model may send nothing; after that, twice that at the latest, its call fails.
         tool_seconds: Wall time of one tool call, where the tool sets none itself; the call then gets an error result.
+        hook_seconds: Wall time of one call of an async hook, or of a policy.
+        decision_seconds: How long a decision on a tool call is waited for; after that, the call is denied.
         argument_chars: Characters that the arguments of one call may have; a longer call gets an error result.
     """
 
@@ -71,6 +73,8 @@ class Limits:
     seconds: float | None = None
     silence_seconds: float | None = 300.0
     tool_seconds: float | None = 300.0
+    hook_seconds: float | None = 30.0
+    decision_seconds: float | None = 600.0
     argument_chars: int | None = 1_000_000
 
     def __post_init__(self) -> None:

@@ -31,7 +31,8 @@ class Plugin:
         status: `loaded`; `blocked` by a list; `quarantined`, since it could not be used.
         reason: Why it is not loaded, empty where it is.
         error: The exception behind the reason, or None.
-        adds: The names of what it contributes, by kind: `tools`, `providers`, `sinks`.
+        adds: The names of what it contributes, by kind: `tools`, `providers`, `sinks`, `policies`, and `hooks` for
+            those that are called in a run.
     """
 
     name: str
@@ -82,6 +83,11 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, contributions: Mapping[str, Sequence[Contribution[T]]]) -> None:
         self.kind = kind
         self._all = MappingProxyType({name: tuple(entries) for name, entries in contributions.items()})
+
+    @property
+    def kinds(self) -> str:
+        """What messages call several of them."""
+        return f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._all))

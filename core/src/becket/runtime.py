@@ -14,6 +14,7 @@ from becket._threads import WorkerThreads
 from becket._version import VERSION
 from becket.errors import ConfigError, PluginError
 from becket.log import MemoryLog
+from becket.policies import Policy
 from becket.sinks import Sink
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from becket._driver import Driver
+    from becket._table import HookTable
     from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
@@ -55,15 +57,17 @@ class Runtime:
         order: Names of plugins in the order in which their hooks are called, before all others.
         strict: Whether a plugin that cannot be used is an error, instead of being left out.
         sinks: Sinks that observe every run, as objects or by name.
+        policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
         threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; the default keeps the last 256 events in memory.
 
     Raises:
-        ConfigError: A required plugin is missing, blocked or unusable, a sink is not known, or an option is none.
+        ConfigError: A required plugin is missing, blocked or unusable, a sink or a policy is not known, or an option
+            is none.
         PluginError: With `strict`, a plugin cannot be used.
     """
 
-    __slots__ = ("__weakref__", "_homes", "_make_log", "_portal", "_set", "_sinks", "_threads")
+    __slots__ = ("__weakref__", "_homes", "_make_log", "_policies", "_portal", "_set", "_sinks", "_threads")
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Runtime:
         order: Sequence[str] = (),
         strict: bool = False,
         sinks: Sequence[Sink | str] = (),
+        policies: Sequence[Policy | str] = (),
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
     ) -> None:
@@ -99,6 +104,7 @@ class Runtime:
         self._portal = Portal(self)
         self._homes = Homes()
         self._sinks = tuple(self.as_sink(sink) for sink in _listed("sinks", sinks))
+        self._policies = tuple(self.as_policy(policy) for policy in _listed("policies", policies))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -126,6 +132,21 @@ class Runtime:
     def sinks(self) -> tuple[Sink, ...]:
         """The sinks that observe every run."""
         return self._sinks
+
+    @property
+    def available_policies(self) -> Registry[Policy]:
+        """The policies that plugins make available."""
+        return self._set.policies
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies that decide in every run."""
+        return self._policies
+
+    @property
+    def hooks(self) -> HookTable:
+        """The hooks that are called in its runs."""
+        return self._set.hooks
 
     @property
     def threads(self) -> WorkerThreads:
@@ -229,7 +250,7 @@ class Runtime:
 
     def _inventory(self, registry: Registry[Any]) -> str:
         """What is installed of a kind, and which plugins are not in use: one of them may be what is missed."""
-        text = [f"Installed {registry.kind}s: {', '.join(registry) or 'none'}."]
+        text = [f"Installed {registry.kinds}: {', '.join(registry) or 'none'}."]
         text += [f"{one.title} is {one.status}: {one.reason}." for one in self.plugins if one.status != "loaded"]
         if not registry:
             text.append("Install a plugin that has one (becket-<name>); 'becket plugins' lists what is there.")
@@ -248,6 +269,24 @@ class Runtime:
                 f"{sink!r} is no sink; it takes an object with what becket.Sink has, or the name of an installed one"
             )
         return sink
+
+    def as_policy(self, policy: Policy | str) -> Policy:
+        """A policy, given as one or by its name.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        if isinstance(policy, str):
+            found = self.available_policies.find(policy)
+            if found is None:
+                raise self._unknown(self.available_policies, policy)
+            return found
+        if isinstance(policy, type) or not isinstance(policy, Policy):
+            raise ConfigError(
+                f"{policy!r} is no policy; it takes an object with what becket.Policy has, "
+                f"or the name of an installed one"
+            )
+        return policy
 
     def _check_required(self, name: str) -> None:
         """Refuse to go on without a plugin, or with a part of it: a host relies on all that it required."""

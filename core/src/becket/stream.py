@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from becket._driver import Driver
     from becket.events import Event
+    from becket.policies import Answer
 
 __all__ = ["AgentStream"]
 
@@ -82,6 +83,23 @@ class AgentStream:
         Returns at once and may be called from any thread. A run that is over is left as it is.
         """
         self._driver.cancel("cancelled")
+
+    async def decide(self, request_id: str, answer: Answer | bool) -> None:
+        """Answer what a `decision_requested` event of this run asks.
+
+        For an agent with `approver="reader"`. The answer holds for the one call that was asked about, with the very
+        arguments that it was shown with: `request_id` is a hash of them.
+
+        Args:
+            request_id: The event's `request_id`.
+            answer: `Allow()`, `Deny(reason)`, `Edit(arguments)` to have it made with these; True and False stand for
+                the first two.
+
+        Raises:
+            ConfigError: There is no such open request (any more), or it is no answer.
+            RuntimeError: The run lives on another event loop.
+        """
+        self._driver.decide(request_id, answer)
 
     async def aclose(self, *, grace: float = GRACE) -> None:
         """Cancel the run, stop reading, and wait until its tools have cleaned up.

@@ -27,6 +27,8 @@ from becket.providers import ToolSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from becket._values import JsonValue
+
 __all__ = ["AnyTool", "Effect", "Reach", "Tool", "ToolContext", "tool"]
 
 P = ParamSpec("P")
@@ -79,6 +81,7 @@ class _Options(TypedDict, total=False):
     name: str | None
     description: str | None
     effect: Effect
+    effect_of: Callable[[Mapping[str, JsonValue]], Effect] | None
     reach: Reach
     sequential: bool
     timeout: float | None
@@ -94,7 +97,8 @@ class Tool(Generic[P, R]):
         function: The function.
         name: What the model calls it by.
         description: What it does, for the model to read.
-        effect: What a call does.
+        effect: What a call does; of a tool whose calls differ, the strongest.
+        effect_stated: Whether that was said, and is not the `"write"` that stands for what was not.
         reach: How far it reaches.
         sequential: Whether its calls, and those beside them in a cycle, run one after the other.
         timeout: Seconds that one call may take, None for the run's own limit.
@@ -119,6 +123,8 @@ class Tool(Generic[P, R]):
         description = options.get("description")
         self.description = parse_docstring(inner.__doc__)[0] if description is None else description
         self.effect: Effect = self._one_of("effect", options.get("effect", "write"), get_args(Effect))
+        self.effect_stated = "effect" in options
+        self._effect_of = options.get("effect_of")
         self.reach: Reach = self._one_of("reach", options.get("reach", "local"), get_args(Reach))
         self.sequential = options.get("sequential", False)
         self.timeout = options.get("timeout")
@@ -141,6 +147,32 @@ class Tool(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<tool {self.name!r} from {self.__module__}>"
+
+    def effect_of(self, arguments: Mapping[str, JsonValue]) -> Effect:
+        """What a call with these arguments does: `effect`, unless the tool was made with an `effect_of` of its own.
+
+        What that raises, or returns that is no effect, says nothing: it is `effect` then.
+        """
+        if self._effect_of is None:
+            return self.effect
+        try:
+            said = self._effect_of(arguments)
+        except Exception:  # noqa: BLE001  the arguments are what a model wrote: anything may be wrong with them
+            return self.effect
+        return said if said in get_args(Effect) else self.effect
+
+    @property
+    def effect_is_fixed(self) -> bool:
+        """Whether every call does what `effect` says."""
+        return self._effect_of is None
+
+    def accepts(self, arguments: dict[str, JsonValue]) -> bool:
+        """Whether a call with these arguments can be made at all."""
+        try:
+            self.arguments.validate(arguments)
+        except ValueError:
+            return False
+        return True
 
     @functools.cached_property
     def is_async(self) -> bool:
@@ -191,7 +223,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[_Optio
     Args:
         function: The function, where `@tool` is used without parentheses.
         options: `name` and `description`, instead of the function's own; `effect`, `"write"` unless said otherwise;
-            `reach`; `sequential`; `timeout`; `idempotent`. `Tool` says what each of them means.
+            `effect_of`, a function that says of the arguments of one call, as the model wrote them, what that call
+            does, where not every call does the same; `reach`; `sequential`; `timeout`; `idempotent`. `Tool` says what
+            each of them means.
 
     Raises:
         ConfigError: The name, an option or the signature is none that a model can be told of.

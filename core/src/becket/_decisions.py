@@ -29,7 +29,8 @@ __all__ = ["KIND", "Decisions", "needless"]
 KIND: Final = "approve_tool"
 """What a request to decide on a tool call is called."""
 
-NOBODY: Final = "nobody is there to be asked; a host answers with Agent(approver=...), or names a policy that allows it"
+NOBODY: Final = "nobody is there to be asked"
+HINT: Final = "a host lets somebody answer with Agent(approver=...), or names a policy that allows it"
 
 _SCHEMA: Final[dict[str, JsonValue]] = {
     "type": "object",

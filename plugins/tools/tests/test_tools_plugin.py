@@ -38,6 +38,20 @@ def test_a_request_may_write_and_leaves_this_machine_so_that_nobody_grants_it_un
     assert (tool.name, tool.effect, tool.reach, tool.idempotent) == ("http_request", "write", "network", False)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "effect"),
+    [
+        ({"url": "https://example.com"}, "read"),
+        ({"url": "https://example.com", "method": "HEAD"}, "read"),
+        ({"url": "https://example.com", "method": "POST"}, "write"),
+        ({"url": "https://example.com", "method": "get"}, "write"),
+        ({"url": "https://example.com", "method": ["GET"]}, "write"),
+    ],
+)
+def test_a_request_that_gets_reads_and_every_other_one_writes(arguments: dict[str, Any], effect: str) -> None:
+    assert http_request.effect_of(arguments) == effect
+
+
 def test_of_a_request_only_the_url_is_required() -> None:
     schema: dict[str, Any] = http_request.spec.schema
     assert (list(schema["properties"]), schema["required"]) == (["url", "method", "headers", "body"], ["url"])

@@ -10,7 +10,7 @@ from becket_tools._settings import HttpSettings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from becket import Tool
 
@@ -96,8 +96,7 @@ def make_http_request(
     )
     senders: list[Sender] = []
 
-    # "write" although a GET reads: a tool has one effect, and the strongest is the one to ask a policy about.
-    @tool(effect="write", reach="network")
+    @tool(effect="write", effect_of=_effect_of_request, reach="network")
     async def http_request(
         url: str, method: _Method = "GET", headers: dict[str, str] | None = None, body: str = ""
     ) -> Any:
@@ -116,6 +115,11 @@ def make_http_request(
         return await senders[0].send(method, url, headers, body)
 
     return http_request
+
+
+def _effect_of_request(arguments: Mapping[str, Any]) -> Literal["read", "write"]:
+    """GET and HEAD ask for something and change nothing (RFC 9110, 9.2.1); all others may."""
+    return "read" if arguments.get("method", "GET") in {"GET", "HEAD"} else "write"
 
 
 def _sender(settings: HttpSettings) -> Sender:

@@ -242,9 +242,7 @@ class Dispatch:
             finally:
                 for forget in timers:
                     forget()
-        raise _failure(
-            hook, f"it did not come back within {self._seconds:g} s (Limits.hook_seconds), and was cancelled"
-        )
+        raise _failure(hook, f"it took longer than {self._seconds:g} s (Limits.hook_seconds), and was cancelled")
 
     def _report(self, hook: Implementation, error: PluginError) -> None:
         logger.error("%s", error, exc_info=error)
@@ -288,9 +286,7 @@ def _typed(hook: Implementation, given: Any, kinds: type | tuple[type, ...], wan
 def _answer(hook: Implementation, given: Sequence[Any]) -> list[ModelEvent]:
     """The events that stand for an answer, copied: a run stamps what it emits, and a hook may give them again."""
     if not given or not all(isinstance(event, _ANSWER) for event in given) or not isinstance(given[-1], ModelFinished):
-        raise _failure(
-            hook, f"it returned {given!r}, where an answer is a list of a model's events, ModelFinished last"
-        )
+        raise _failure(hook, f"it returned {given!r}; an answer is a list of a model's events, ModelFinished the last")
     return [replace(event) for event in given]
 
 

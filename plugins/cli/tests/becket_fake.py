@@ -111,6 +111,12 @@ def writer() -> str:
     return "written"
 
 
+@tool(effect="write")
+def note(words: str, place: str = "here") -> str:
+    """Note something down."""
+    return f"noted {words} {place}"
+
+
 @tool(effect="read", reach="network")
 def remote() -> str:
     """Ask another machine."""
@@ -123,6 +129,12 @@ def tools_of(request: ModelRequest) -> list[Any]:
 
 def said(request: ModelRequest) -> list[Any]:
     return text("system=", request.system, " prompt=", request.messages[-1].text)
+
+
+def told(request: ModelRequest) -> list[Any]:
+    return text(
+        *(f"{block.text}\n" for message in request.messages for block in message.content if block.type == "tool_result")
+    )
 
 
 def options(request: ModelRequest) -> list[Any]:
@@ -152,6 +164,8 @@ MODELS = dict(
         model("refuses", [ConfigError("no model of that name")]),
         model("cut", text("Hel", stop=ModelFinished("max_tokens", Usage(1, 1)))),
         model("filtered", text("H", stop=ModelFinished("content_filtered", Usage(1, 1)))),
+        model("notes", calls(("note", {"words": "w" * 300}), ("note", {"words": "again"})), told),
+        model("misnotes", calls(("note", {"word": "w"})), told),
         model("forever", calls(("ready", {}))),
         *(model(name, calls((name, {})), text("done")) for name in NAMES),
     ]
@@ -213,4 +227,4 @@ def register_providers() -> list[Fake]:
 
 @hookimpl
 def register_tools() -> list[Any]:
-    return [ready, sleeper, stuck, blocker, napper, quitter, threaded_quitter, stubborn, printer, writer, remote]
+    return [ready, sleeper, stuck, blocker, napper, quitter, threaded_quitter, stubborn, printer, writer, note, remote]

@@ -57,6 +57,8 @@ def cli() -> None:
     multiple=True,
     help="Where the events go, instead of to the console. Repeatable.",
 )
+@click.option("-y", "--yes", "beforehand", flag_value="yes", default=None, help="Allow every call that is asked about.")
+@click.option("--deny", "beforehand", flag_value="deny", help="Deny every call that is asked about.")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they come, one JSON object a line.")
 @click.option("-q", "--quiet", "level", flag_value="quiet", default=None, help="Show the answer and what goes wrong.")
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show model calls and tokens, too.")
@@ -77,7 +79,8 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
     to clean up; a second one ends at once.
 
     The agent has the installed tools that stay on this machine and change nothing; -t grants others. 'becket tools'
-    shows which is which.
+    shows which is which. Before a tool that may change something is called, whoever sits at the terminal is asked;
+    where there is no terminal, the call is denied, unless --yes was given.
     """
     from becket_cli._prompt import read_prompt
 
@@ -100,6 +103,7 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
         sinks=given["sinks"],
         level=given["level"] or "",
         json=given["as_json"],
+        beforehand=given["beforehand"],
         system=given["system"],
         limits=Limits(
             tool_calls=given["limit_tool_calls"], tokens=given["limit_tokens"], seconds=given["timeout"], **limits

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 import anyio
 from becket import Agent, ConfigError, Limits, ModelOptions, RunFinished
 
+from becket_cli._approve import approver
 from becket_cli._exits import (
     CONFIG,
     FAILED,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from becket import AgentStream, Provider, Runtime, Sink
 
+    from becket_cli._approve import Beforehand
     from becket_cli._interrupts import Interrupts
 
 __all__ = ["Wanted", "run"]
@@ -57,6 +59,7 @@ class Wanted:
         plugins: The values of `-p`.
         sinks: The values of `--sink`; none for the console.
         level: How much the console shows.
+        beforehand: What is said to every tool call that is asked about; None to ask.
         json: Whether the events go to standard output, as JSON.
         system: Instructions for the model.
         limits: What the run may use.
@@ -70,6 +73,7 @@ class Wanted:
     plugins: Sequence[str]
     sinks: Sequence[str]
     level: str
+    beforehand: Beforehand
     json: bool
     system: str
     limits: Limits
@@ -95,7 +99,7 @@ def run(wanted: Wanted, state: State) -> int:
     with kept_clean() as (stdout, stderr):
         runtime = built(wanted.plugins, state)
         chosen = chosen_sinks(wanted, runtime, stdout, stderr)
-        stream = _agent(wanted, runtime, chosen.sinks).stream_async(wanted.prompt)
+        stream = _agent(wanted, runtime, chosen.sinks, stderr).stream_async(wanted.prompt)
         stdout.told = stderr.told = chosen.told = stream.cancel
         with interrupts() as signals:
 
@@ -128,7 +132,7 @@ def _is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
-def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink]) -> Agent:
+def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink], stderr: Output) -> Agent:
     _provider(wanted, runtime)  # before the tools: their schemas take time, and this finds the commonest mistake
     return Agent(
         wanted.model,
@@ -137,6 +141,7 @@ def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink]) -> Agent:
         options=wanted.options,
         limits=wanted.limits,
         sinks=sinks,
+        approver=approver(wanted.beforehand, terminal=cast("TextIO", stderr)),
         runtime=runtime,
     )
 

@@ -354,7 +354,8 @@ class View:
     def _decision_made(self, event: DecisionMade) -> None:
         self._release(event.request_id)
         by = f" by {event.by}" if event.by else ""
-        self._unless_quiet(self._branch(event), ("dim", f"decision: {event.outcome}{by}"))
+        why = f": {event.reason}" if event.reason else ""
+        self._unless_quiet(self._branch(event), ("dim", f"decision: {event.outcome}{by}{why}"))
 
     def _release(self, request_id: str) -> None:
         if request_id in self._waiting:

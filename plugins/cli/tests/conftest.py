@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,45 @@ class Command:
         return subprocess.Popen([*program, *arguments], **options)  # noqa: S603  as above
 
 
+class OnTerminal:
+    """The command on a terminal of its own, as its controlling one.
+
+    Attributes:
+        seen: What has come out of it.
+    """
+
+    def __init__(self, becket: Command, *arguments: str) -> None:
+        self.pid, self._master = pty.fork()
+        if self.pid == 0:
+            os.execve(becket.path, [becket.path, *arguments], becket.env)  # noqa: S606  it is the fork's own
+        self.seen = ""
+
+    def read_until(self, word: str) -> None:
+        while word not in self.seen:
+            piece = self._read()
+            assert piece, f"{word!r} never came; what did:\n{self.seen}"
+
+    def read(self) -> None:
+        while self._read():
+            pass
+
+    def _read(self) -> str:
+        try:
+            piece = os.read(self._master, 4096).decode("utf-8", "replace")
+        except OSError:  # how Linux says that nobody holds the other end any more
+            return ""
+        self.seen += piece
+        return piece
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        self.read()
+        os.close(self._master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
 @pytest.fixture(scope="session")
 def _fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fake")
@@ -101,6 +141,12 @@ def becket(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, _fake: Path
     site = tmp_path / "site"
     site.mkdir()
     return Command(site, _fake, cache=tmp_path_factory.getbasetemp() / "compiled")
+
+
+@pytest.fixture
+def on_terminal(becket: Command) -> Callable[..., OnTerminal]:
+    """Starts the command on a terminal."""
+    return lambda *arguments: OnTerminal(becket, *arguments)
 
 
 @pytest.fixture

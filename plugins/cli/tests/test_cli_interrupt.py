@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 from typing import Any
 
@@ -144,49 +143,14 @@ def test_a_process_that_was_told_to_ignore_ctrl_c_does(becket: Any, read_until: 
     assert running.returncode == 143
 
 
-class OnTerminal:
-    """The command on a terminal of its own, as its controlling one."""
-
-    def __init__(self, becket: Any, *arguments: str) -> None:
-        self.pid, self._master = pty.fork()
-        if self.pid == 0:
-            os.execve(becket.path, [becket.path, *arguments], becket.env)  # noqa: S606  it is the fork's own
-        self.seen = ""
-
-    def read_until(self, word: str) -> None:
-        while word not in self.seen:
-            piece = self._read()
-            assert piece, f"{word!r} never came; what did:\n{self.seen}"
-
-    def read(self) -> None:
-        while self._read():
-            pass
-
-    def _read(self) -> str:
-        try:
-            piece = os.read(self._master, 4096).decode("utf-8", "replace")
-        except OSError:  # how Linux says that nobody holds the other end any more
-            return ""
-        self.seen += piece
-        return piece
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def end(self) -> int:
-        self.read()
-        os.close(self._master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def test_on_a_terminal_the_answer_is_shown(becket: Any) -> None:
-    terminal = OnTerminal(becket, "run", "-m", "fake:hello", "hi")
+def test_on_a_terminal_the_answer_is_shown(on_terminal: Any) -> None:
+    terminal = on_terminal("run", "-m", "fake:hello", "hi")
     assert terminal.end() == 0
     assert "Hello, world.\r\n" in terminal.seen
 
 
-def test_on_a_terminal_ctrl_c_cancels_the_run(becket: Any) -> None:
-    terminal = OnTerminal(becket, "run", "-m", "fake:sleeper", "hi")
+def test_on_a_terminal_ctrl_c_cancels_the_run(on_terminal: Any) -> None:
+    terminal = on_terminal("run", "-m", "fake:sleeper", "hi")
     terminal.read_until("SLEEPING")
     terminal.type("\x03")
     assert terminal.end() == 130
@@ -194,15 +158,15 @@ def test_on_a_terminal_ctrl_c_cancels_the_run(becket: Any) -> None:
     assert "stopped: cancelled" in terminal.seen
 
 
-def test_on_a_terminal_a_prompt_is_asked_for(becket: Any) -> None:
-    terminal = OnTerminal(becket, "run", "-m", "fake:hello")
+def test_on_a_terminal_a_prompt_is_asked_for(on_terminal: Any) -> None:
+    terminal = on_terminal("run", "-m", "fake:hello")
     assert terminal.end() == 2
     assert "There is no prompt." in terminal.seen
 
 
-def test_on_a_terminal_tables_fit(becket: Any) -> None:
+def test_on_a_terminal_tables_fit(becket: Any, on_terminal: Any) -> None:
     becket.env["COLUMNS"] = "70"
-    terminal = OnTerminal(becket, "tools")
+    terminal = on_terminal("tools")
     assert terminal.end() == 0
     assert "calculator" in terminal.seen
     assert max(map(len, terminal.seen.splitlines())) <= 70

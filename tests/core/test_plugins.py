@@ -244,7 +244,7 @@ BROKEN: dict[str, tuple[str, str, type[BaseException]]] = {
     ),
     "unheard": (
         "def on_full_moon(): return []",
-        "there is no hook 'on_full_moon'; the hooks are: after_model_call, after_tool_call",
+        "there is no hook 'on_full_moon'; the hooks are: ",
         PluginValidationError,
     ),
     "greedy": (

@@ -64,6 +64,7 @@ from becket.tools import Tool, ToolContext, tool
 
 if TYPE_CHECKING:
     from becket._marker import hookimpl
+    from becket.config import Approvals, Config, ProjectMaySet, load_config
 
 __version__ = VERSION
 
@@ -72,10 +73,12 @@ __all__ = [
     "AgentResult",
     "AgentStream",
     "Allow",
+    "Approvals",
     "Ask",
     "Backoff",
     "BatchSinkRun",
     "BecketError",
+    "Config",
     "ConfigError",
     "ContentBlock",
     "CycleFinished",
@@ -108,6 +111,7 @@ __all__ = [
     "PluginEvent",
     "PluginFailed",
     "Policy",
+    "ProjectMaySet",
     "ProtocolError",
     "Provider",
     "ProviderError",
@@ -143,6 +147,7 @@ __all__ = [
     "event_from_json",
     "event_json_schema",
     "hookimpl",
+    "load_config",
     "set_default_runtime",
     "tool",
     "warm_up",
@@ -150,9 +155,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`hookimpl`, which is pluggy's: an application that writes no plugin needs no pluggy before its first run."""
+    """What is needed to write a plugin, or to read a configuration, and costs those nothing who do neither."""
     if name == "hookimpl":
         from becket._marker import hookimpl
 
         return hookimpl
+    if name in {"Approvals", "Config", "ProjectMaySet", "load_config"}:
+        from becket import config
+
+        return getattr(config, name)
     raise AttributeError(f"module 'becket' has no attribute {name!r}")

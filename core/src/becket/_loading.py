@@ -27,10 +27,12 @@ from becket.sinks import Sink
 from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pluggy import HookImpl
 
+    from becket._config_tables import Settled
+    from becket.config import PluginTable
     from becket.discovery import Candidate
 
 __all__ = ["Choice", "PluginSet"]
@@ -90,6 +92,8 @@ class _Entry:
     load: Callable[[], object]
     refusal: str = ""
     loaded: object = None
+    model: type | None = None
+    settled: Settled | None = None
     hooks: list[_Hook] = field(default_factory=list)
     given: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -115,6 +119,7 @@ class PluginSet:
         objects: Plugins passed by the host.
         candidates: Plugins that were discovered.
         choice: What the host says of them.
+        tables: The tables of plugins in the configuration.
 
     Attributes:
         tools: The tools that they contribute.
@@ -129,11 +134,20 @@ class PluginSet:
 
     __slots__ = ("_choice", "_entries", "hooks", "policies", "providers", "sinks", "tools")
 
-    def __init__(self, objects: Iterable[object], candidates: Iterable[Candidate], choice: Choice) -> None:
+    def __init__(
+        self,
+        objects: Iterable[object],
+        candidates: Iterable[Candidate],
+        choice: Choice,
+        tables: Sequence[PluginTable] = (),
+    ) -> None:
         self._choice = choice
         self._entries: list[_Entry] = []
         for entry in (*map(_of_object, objects), *map(_of_candidate, candidates)):
             self._admit(entry)
+        for entry in self._entries:
+            if entry.usable:
+                self._configure(entry, tables)
         for kind in _KINDS:
             for hook, entry in self._hooks(f"register_{kind}"):
                 self._ask(kind, hook, entry)
@@ -151,6 +165,11 @@ class PluginSet:
     def plugins(self) -> tuple[Plugin, ...]:
         """Every plugin that was passed or found, with what became of it."""
         return tuple(entry.plugin for entry in self._entries)
+
+    @property
+    def config_problems(self) -> tuple[str, ...]:
+        """What is wrong with the tables of plugins."""
+        return tuple(one for entry in self._entries if entry.settled for one in entry.settled.problems)
 
     def commands(self, cli: Any) -> None:
         """Let every plugin add its commands to `cli`; one that fails is marked, and its contributions stay."""
@@ -218,6 +237,24 @@ class PluginSet:
                 hook=hook,
             ) from error
 
+    def _configure(self, entry: _Entry, tables: Sequence[PluginTable]) -> None:
+        """Settle what the hooks of a plugin get as `config`; without it, the plugin cannot be used."""
+        declaring = next((hook for hook in entry.hooks if hook.name == "declare_config"), None)
+        if declaring is None and not tables:
+            return
+        from becket._config_tables import settle
+
+        try:
+            entry.model = _declared(declaring)
+            entry.settled = settled = settle(entry.plugin, entry.model, tables)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
+            self._reject(entry, f"its declare_config failed: {_said(error)}", error, hook="declare_config")
+            return
+        if settled.problems:  # the user's fault and not the plugin's: the runtime decides whether it is an error
+            entry.mark(status="quarantined", reason="; ".join(settled.problems))
+        elif settled.missing:
+            self._reject(entry, settled.missing, hook="declare_config")
+
     # -- collecting ------------------------------------------------------------------------------------------------
 
     def _hooks(self, name: str) -> Iterator[tuple[_Hook, _Entry]]:
@@ -235,7 +272,7 @@ class PluginSet:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
         try:
             known = entry.given.setdefault(kind, [])
-            for item in _given(hook):
+            for item in _given(hook, entry):
                 if not any(item is other for other in known):
                     known.append(_checked(kind, item, known))
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
@@ -329,8 +366,20 @@ def _call(hook: _Hook, **arguments: object) -> object:
     return given
 
 
-def _given(hook: _Hook) -> Iterable[object]:
-    given: Any = _call(hook)
+def _declared(hook: _Hook | None) -> type | None:
+    """The model of a plugin's configuration."""
+    from becket._config_shape import is_model
+
+    model = None if hook is None else _call(hook)
+    if model is None:
+        return None
+    if inspect.isclass(model) and is_model(model):
+        return model
+    raise TypeError(f"it gave {model!r}; give the class of a pydantic model, a dataclass or a TypedDict")
+
+
+def _given(hook: _Hook, entry: _Entry) -> Iterable[object]:
+    given: Any = _call(hook, config=entry.settled and entry.settled.value)
     return () if given is None else given
 
 

@@ -12,7 +12,6 @@ from becket._values import clean_text
 from becket.content import AgentResult, Message, Prompt, to_conversation
 from becket.errors import ConfigError
 from becket.events import RunFinished
-from becket.options import Limits, ModelOptions
 from becket.providers import Provider
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import Runtime, default_runtime
@@ -22,6 +21,7 @@ from becket.tools import AnyTool, Tool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from becket.options import Limits, ModelOptions
     from becket.policies import Approver, Policy
     from becket.sinks import Sink
 
@@ -37,8 +37,8 @@ class _Changes(TypedDict, total=False):
     tools: Sequence[AnyTool | str]
     name: str
     system_prompt: str
-    options: ModelOptions
-    limits: Limits
+    options: ModelOptions | None
+    limits: Limits | None
     retry: RetryPolicy | None
     sinks: Sequence[Sink | str]
     policies: Sequence[Policy | str]
@@ -54,12 +54,12 @@ class Agent:
 
     Args:
         model: `"provider:model"`, a provider's name, or a provider object. None for the model that `BECKET_MODEL`
-            names, else the default of the one installed provider that has one.
+            names, else the runtime's configuration, else the default of the one installed provider that has one.
         tools: Tools, as made by `@tool`, or the names of installed ones.
         name: What events and logs call the agent.
         system_prompt: Instructions for the model.
-        options: How the model is to answer.
-        limits: What a run may use.
+        options: How the model is to answer. None for what the runtime's configuration says, if anything.
+        limits: What a run may use. None for what the runtime's configuration says, else for the defaults.
         retry: When a model call that failed before its first delta is made again; None for never.
         sinks: What observes each run, as objects or by the names of installed ones.
         policies: What decides on each tool call, as objects or by the names of installed ones; see `becket.policies`.
@@ -97,8 +97,8 @@ class Agent:
             "tools": (tools,) if isinstance(tools, str | Tool) else tuple(tools),
             "name": name,
             "system_prompt": clean_text(system_prompt),
-            "options": options or ModelOptions(),
-            "limits": limits or Limits(),
+            "options": options,
+            "limits": limits,
             "retry": retry,
             "sinks": (sinks,) if isinstance(sinks, str) else tuple(sinks),
             "policies": (policies,) if isinstance(policies, str) else tuple(policies),
@@ -214,7 +214,7 @@ class Agent:
     def _resolved(self, limits: Limits | None = None) -> RunPlan:
         """The plan of a run; made once, and again only for other limits."""
         if self._plan is None:
-            self._plan = self._make_plan(self._given["limits"])
+            self._plan = self._make_plan(self._given["limits"] or self._used_runtime().config.limits)
         if limits is not None:
             return self._make_plan(limits)
         return self._plan
@@ -234,7 +234,7 @@ class Agent:
             system_prompt=given["system_prompt"],
             tools=MappingProxyType(tools),
             specs=tuple(tool.spec for tool in tools.values()),
-            options=given["options"],
+            options=given["options"] or runtime.config.options,
             limits=limits,
             retry=given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),

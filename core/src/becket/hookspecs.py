@@ -7,7 +7,8 @@ is the plugin. A module that implements no hook, and has `@tool` functions, is a
 The hooks called `register_...` are called once, when a `Runtime` is built, synchronously, each on its own: one that
 raises, or gives what it must not, takes its plugin out of that runtime, and nothing else. They return any iterable, or
 None for nothing, and do no more than make what they return: to connect, to load a model, to import what is heavy is
-for its first use.
+for its first use. Each may take the argument `config`, what the plugin's own table of the configuration has become:
+see `declare_config`.
 
 The others are called in every run of that runtime: to install a plugin with such hooks, and not to block it, is to
 switch them on. They may be sync or async. A sync one runs on the event loop and must not block; an async one has
@@ -45,6 +46,7 @@ __all__ = [
     "approve_tool",
     "before_model_call",
     "before_tool_call",
+    "declare_config",
     "register_commands",
     "register_policies",
     "register_providers",
@@ -58,7 +60,23 @@ hookspec = HookspecMarker("becket")
 
 
 @hookspec
-def register_tools() -> Iterable[AnyTool] | None:
+def declare_config() -> type | None:
+    """The model of the plugin's table in a configuration, `[plugins.<name>]`: a pydantic model, dataclass or TypedDict.
+
+    Called before every other hook, whose argument `config` is then the table as an instance of the model: validated,
+    or made of its defaults where there is no table. Keys that the model does not have are errors, unless it says
+    `extra="allow"` itself. Secrets are fields of the types `SecretStr`, `SecretBytes` or `Secret` of pydantic; no
+    message shows them. In the user's file the value of any key may be `{ env = "NAME" }`, an environment variable, and
+    is as if it were absent where that is not set. A project's file may set what is marked with `becket.ProjectMaySet`.
+
+    A table that does not fit is the user's to mend, and an error of the `Runtime`. A plugin whose model has required
+    fields is left out where there is no table. pydantic takes a while to import; a dataclass does without, until there
+    is a table.
+    """
+
+
+@hookspec
+def register_tools(config: Any) -> Iterable[AnyTool] | None:
     """The tools that the plugin makes available. An agent has those that it names; none is granted by being installed.
 
     A name that another plugin's tool has too is no error before somebody asks for it; `plugin:name` then says which.
@@ -66,7 +84,7 @@ def register_tools() -> Iterable[AnyTool] | None:
 
 
 @hookspec
-def register_providers() -> Iterable[Provider] | None:
+def register_providers(config: Any) -> Iterable[Provider] | None:
     """The model providers that the plugin makes available, as objects.
 
     One object serves every run of the runtime, in any number of event loops; see `becket.Provider`.
@@ -74,12 +92,12 @@ def register_providers() -> Iterable[Provider] | None:
 
 
 @hookspec
-def register_sinks() -> Iterable[Sink] | None:
+def register_sinks(config: Any) -> Iterable[Sink] | None:
     """The event sinks that the plugin makes available. A run has those that its agent or its runtime names."""
 
 
 @hookspec
-def register_policies() -> Iterable[Policy] | None:
+def register_policies(config: Any) -> Iterable[Policy] | None:
     """The policies that the plugin makes available. A run has those that its agent or its runtime names.
 
     A policy that the host has named may grant what is asked about otherwise; see `becket.policies`. One that is to hold

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from becket._driver import Driver
     from becket._table import HookTable
+    from becket.config import Config
     from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
@@ -60,6 +61,9 @@ class Runtime:
         policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
         threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; the default keeps the last 256 events in memory.
+        config: A configuration, such as `load_config()` reads; see `becket.config`. Without one no file is read.
+            `allow` and `sinks` given here are used instead of what it says; `block`, `require` and `policies` are
+            added to it, and `order` goes before its own.
 
     Raises:
         ConfigError: A required plugin is missing, blocked or unusable, a sink or a policy is not known, or an option
@@ -67,7 +71,17 @@ class Runtime:
         PluginError: With `strict`, a plugin cannot be used.
     """
 
-    __slots__ = ("__weakref__", "_homes", "_make_log", "_policies", "_portal", "_set", "_sinks", "_threads")
+    __slots__ = (
+        "__weakref__",
+        "_config",
+        "_homes",
+        "_make_log",
+        "_policies",
+        "_portal",
+        "_set",
+        "_sinks",
+        "_threads",
+    )
 
     def __init__(
         self,
@@ -79,32 +93,40 @@ class Runtime:
         require: Iterable[str] = (),
         order: Sequence[str] = (),
         strict: bool = False,
-        sinks: Sequence[Sink | str] = (),
+        sinks: Sequence[Sink | str] | None = None,
         policies: Sequence[Policy | str] = (),
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
+        config: Config | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
         # Imported here: an agent that is given its model and tools as objects needs none of it until its first run.
         from becket._loading import Choice, PluginSet
+        from becket.config import Config, told
 
+        self._config = config = Config() if config is None else config
+        if allow is None:
+            allow = config.allow
         choice = Choice(
             allow=None if allow is None else frozenset(_names("allow", allow)),
-            block=frozenset(_names("block", block)),
-            order=tuple(_names("order", order)),
+            block=frozenset((*_names("block", block), *_names("block", config.block))),
+            order=(*_names("order", order), *_names("order", config.order)),
             strict=strict,
         )
-        required = _names("require", require)
-        self._set = PluginSet(plugins, _discover() if discover else (), choice)
+        required = (*_names("require", require), *_names("require", config.require))
+        self._set = PluginSet(plugins, _discover() if discover else (), choice, config.plugins)
+        if self._set.config_problems and not config.lenient:
+            raise ConfigError(told(self._set.config_problems))
         for name in required:
             self._check_required(name)
         self._threads = WorkerThreads(threads)
         self._make_log = make_log or _memory_log
         self._portal = Portal(self)
         self._homes = Homes()
-        self._sinks = tuple(self.as_sink(sink) for sink in _listed("sinks", sinks))
-        self._policies = tuple(self.as_policy(policy) for policy in _listed("policies", policies))
+        self._sinks = tuple(self.as_sink(sink) for sink in _listed("sinks", config.sinks if sinks is None else sinks))
+        named = (*_listed("policies", policies), *config.policies)
+        self._policies = tuple(self.as_policy(policy) for policy in named)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -112,6 +134,11 @@ class Runtime:
     def plugins(self) -> tuple[Plugin, ...]:
         """Every plugin that was passed or found, with what became of it."""
         return self._set.plugins
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it was given, or one that says nothing."""
+        return self._config
 
     @property
     def tools(self) -> Registry[AnyTool]:
@@ -196,7 +223,7 @@ class Runtime:
         Args:
             name: `provider:model`, or a provider that has a default model; with `plugin:` before it where two plugins
                 have a provider of that name. None for the one that the environment variable `BECKET_MODEL` names,
-                else that of the one installed provider that offers a default.
+                else the configuration, else that of the one installed provider that offers a default.
 
         Raises:
             ConfigError: There is no such provider, or no default; the text lists what is installed and what to set.
@@ -208,6 +235,12 @@ class Runtime:
                 return self._model(chosen)
             except ConfigError as error:
                 raise ConfigError(f"BECKET_MODEL is {chosen!r}: {error}") from None
+        if chosen := self._config.model:
+            try:
+                return self._model(chosen)
+            except ConfigError as error:
+                origin = self._config.settings["model"].origin
+                raise ConfigError(f"model in {origin} is {chosen!r}: {error}") from None
         return self._default_model()
 
     def commands(self, cli: Any) -> None:

@@ -1,0 +1,257 @@
+"""The tables of plugins: found by any of a plugin's names, merged, and validated by the model that it declares."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from becket._config_keys import nearest, shown
+from becket._config_shape import Shape, required
+from becket._names import canonical
+from becket.config import PluginTable, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import ValidationError
+
+    from becket.plugins import Plugin
+
+__all__ = ["MASK", "Settled", "settle"]
+
+MASK: Final = "**********"  # as pydantic has it
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_ABSENT: Final = object()
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of the tables of a plugin.
+
+    Attributes:
+        value: What its hooks get as `config`; None where it declares no model.
+        problems: What is wrong with its tables; the user has written them.
+        missing: Why it cannot be used though nothing is wrong: it needs what nobody has set.
+        settings: What is set, without the defaults. Secrets are masked.
+        exposed: The files that hold a secret.
+    """
+
+    value: object = None
+    problems: tuple[str, ...] = ()
+    missing: str = ""
+    settings: tuple[Setting, ...] = ()
+    exposed: frozenset[str] = frozenset()
+
+
+def settle(plugin: Plugin, model: type | None, tables: Sequence[PluginTable]) -> Settled:
+    """Validate what there is for a plugin.
+
+    Args:
+        plugin: The plugin.
+        model: The model that it declares, or None.
+        tables: Every table of every plugin, the user's before the project's.
+
+    Raises:
+        Exception: The model itself is broken.
+    """
+    own = [table for table in tables if canonical(table.name) in plugin.aliases]
+    if not own:
+        return _unset(plugin, model)
+    if model is None:
+        why = f"{plugin.title} takes no configuration"
+        return Settled(problems=tuple(f"{_place(table)}: {why}" for table in own))
+    return _Settling(plugin, model, own).settled()
+
+
+def _unset(plugin: Plugin, model: type | None) -> Settled:
+    if model is None:
+        return Settled()
+    if keys := required(model):
+        return Settled(missing=f"it is not configured: the table [plugins.{plugin.name}] has to set {', '.join(keys)}")
+    return Settled(model())
+
+
+class _Settling:
+    """The tables of one plugin, on their way into its model."""
+
+    def __init__(self, plugin: Plugin, model: type, tables: Sequence[PluginTable]) -> None:
+        self._plugin = plugin
+        self._model = model
+        self._tables = tables
+        self._shape = Shape(model)
+        self._data: dict[str, Any] = {}
+        self._problems: list[str] = []
+        self._set: dict[Path, PluginTable] = {}
+        self._variables: dict[Path, str] = {}
+        self._secrets: list[str] = []
+        self._exposed: set[str] = set()
+
+    def settled(self) -> Settled:
+        seen: dict[str, PluginTable] = {}
+        for table in self._tables:
+            if (other := seen.setdefault(table.origin.place, table)) is not table:
+                self._problems.append(f"{_place(table)}: it is the plugin of {_place(other)}, too; make them one table")
+            self._merge(self._data, table.content, self._shape, (), table)
+        settled = Settled() if self._problems else self._validated()
+        settled.problems = (*self._problems, *settled.problems)
+        settled.settings = tuple(self._settings())
+        settled.exposed = frozenset(self._exposed)
+        return settled
+
+    # -- merging ---------------------------------------------------------------------------------------------------
+
+    def _merge(
+        self, into: dict[str, Any], content: Mapping[str, Any], shape: Shape, path: Path, table: PluginTable
+    ) -> None:
+        for key, value in content.items():
+            here = (*path, key)
+            inner = shape.at(key)
+            if inner is None:
+                self._problems.append(f"{_place(table, here)} is not known{nearest(key, shape.keys)}")
+            elif isinstance(value, dict) and value and inner.takes_table:
+                if not isinstance(into.get(key), dict):
+                    into[key] = {}
+                self._merge(into[key], value, inner, here, table)
+            elif table.origin.kind == "project" and not inner.marked:
+                self._problems.append(
+                    f"{_place(table, here)} must not be set by a project; write it into your own becket.toml, if you "
+                    f"want it"
+                )
+            else:
+                self._set[here] = table
+                into[key] = self._read(value, inner, here, table)
+                if into[key] is _ABSENT:
+                    del into[key]
+
+    def _read(self, value: object, shape: Shape, path: Path, table: PluginTable) -> object:
+        """The value with the environment variables in it looked up; `_ABSENT` for one that is not set."""
+        if isinstance(value, dict) and shape.takes_table:  # in a list; another has been merged
+            inside: dict[str, Any] = {}
+            self._merge(inside, value, shape, path, table)
+            return inside
+        if isinstance(value, list):
+            items = [self._read(item, shape.each, (*path, at), table) for at, item in enumerate(value)]
+            return [item for item in items if item is not _ABSENT]
+        if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
+            return self._variable(value["env"], shape, path, table)
+        if shape.secret and isinstance(value, str):
+            self._secrets.append(value)
+            self._exposed.add(table.origin.place)
+        return value
+
+    def _variable(self, name: str, shape: Shape, path: Path, table: PluginTable) -> object:
+        if table.origin.kind == "project":  # it could send anything of the environment to where it ought not go
+            self._problems.append(f"{_place(table, path)} must not be read from the environment by a project")
+            return _ABSENT
+        self._variables[path] = name
+        value = os.environ.get(name)
+        if value is None:
+            return _ABSENT
+        if shape.secret:
+            self._secrets.append(value)
+        return value
+
+    # -- validating ------------------------------------------------------------------------------------------------
+
+    def _validated(self) -> Settled:
+        from pydantic import TypeAdapter, ValidationError
+
+        adapter: TypeAdapter[Any] = TypeAdapter(self._model)
+        try:
+            return Settled(adapter.validate_python(self._data))
+        except ValidationError as error:
+            return self._refused(error)
+
+    def _refused(self, error: ValidationError) -> Settled:
+        wrong: list[str] = []
+        unset: list[str] = []
+        for one in error.errors(include_url=False, include_context=False, include_input=False):
+            path, value = self._found(one["loc"])
+            missing = one["type"] == "missing" or one["type"] == "missing_keyword_only"
+            if missing:
+                path = (*path, one["loc"][-1])
+            place = _place(self._table(path), path)
+            if missing and (variable := self._variables.get(path)):
+                unset.append(f"{place} is to come from the environment variable {variable}, which is not set")
+            elif missing:
+                wrong.append(f"{place} is missing")
+            else:
+                wrong.append(f"{place}{self._quoted(path, value)}: {self._said(one['msg'])}")
+        if wrong:
+            return Settled(problems=(*wrong, *unset))
+        return Settled(missing="; ".join(unset))
+
+    def _found(self, loc: Path) -> tuple[Path, object]:
+        """The part of pydantic's location that is in the table, and what is there: it names unions' members, too."""
+        value: Any = self._data
+        path: Path = ()
+        for part in loc:
+            keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+            if part in keys:
+                value, path = value[part], (*path, part)
+        return path, value
+
+    def _quoted(self, path: Path, value: object) -> str:
+        if isinstance(value, dict) or self._is_secret(path):
+            return ""
+        return f" is {shown(_masked(value, self._shape_at(path)))}"
+
+    def _said(self, message: str) -> str:
+        """What pydantic, or a validator of the plugin, says; whatever it quotes of a secret is masked."""
+        message = " ".join(message.removeprefix("Value error, ").removeprefix("Assertion failed, ").split())
+        for secret in filter(None, self._secrets):
+            message = message.replace(secret, MASK)
+        return message[:1].lower() + message[1:]
+
+    def _table(self, path: Path) -> PluginTable:
+        """Who has set what is at `path`, or what is around it, or below it."""
+        for length in range(len(path), -1, -1):
+            for known, table in self._set.items():
+                if known[:length] == path[:length]:
+                    return table
+        return self._tables[0]
+
+    def _shape_at(self, path: Path) -> Shape:
+        shape = self._shape
+        for part in path:
+            shape = (shape.each if isinstance(part, int) else shape.at(part)) or Shape(object)
+        return shape
+
+    def _is_secret(self, path: Path) -> bool:
+        return any(self._shape_at(path[:length]).secret for length in range(len(path) + 1))
+
+    # -- showing ---------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> Iterator[Setting]:
+        for path, table in self._set.items():
+            found, value = self._found(path)
+            variable = self._variables.get(path)
+            note = f"from the environment variable {variable}" if variable else ""
+            if found != path:
+                value, note = None, note and f"{note}, which is not set"
+            key = f"plugins.{self._plugin.name}{_dotted(path)}"
+            yield Setting(key, _masked(value, self._shape_at(path)), table.origin, note)
+
+
+def _masked(value: object, shape: Shape) -> object:
+    """The value without the secrets in it."""
+    if shape.secret and value is not None:
+        return MASK
+    if isinstance(value, dict):
+        return {key: _masked(item, shape.at(key) or Shape(object)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, shape.each) for item in value]
+    return value
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+
+
+def _place(table: PluginTable, path: Path = ()) -> str:
+    """A key and its file, as messages name them."""
+    place = f" in {table.origin.place}" if table.origin.place else ""
+    return f"{table.origin.prefix}plugins.{table.name}{_dotted(path)}{place}"

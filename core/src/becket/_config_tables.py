@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from becket.plugins import Plugin
 
-__all__ = ["MASK", "Settled", "settle"]
+__all__ = ["MASK", "Settled", "masked", "settle"]
 
 MASK: Final = "**********"  # as pydantic has it
 
@@ -32,6 +32,7 @@ class Settled:
     """What became of the tables of a plugin.
 
     Attributes:
+        model: The model that it declares, or None.
         value: What its hooks get as `config`; None where it declares no model.
         problems: What is wrong with its tables; the user has written them.
         missing: Why it cannot be used though nothing is wrong: it needs what nobody has set.
@@ -39,6 +40,7 @@ class Settled:
         exposed: The files that hold a secret.
     """
 
+    model: type | None = None
     value: object = None
     problems: tuple[str, ...] = ()
     missing: str = ""
@@ -70,8 +72,9 @@ def _unset(plugin: Plugin, model: type | None) -> Settled:
     if model is None:
         return Settled()
     if keys := required(model):
-        return Settled(missing=f"it is not configured: the table [plugins.{plugin.name}] has to set {', '.join(keys)}")
-    return Settled(model())
+        why = f"it is not configured: the table [plugins.{plugin.name}] has to set {', '.join(keys)}"
+        return Settled(model, missing=why)
+    return Settled(model, model())
 
 
 class _Settling:
@@ -95,7 +98,7 @@ class _Settling:
             if (other := seen.setdefault(table.origin.place, table)) is not table:
                 self._problems.append(f"{_place(table)}: it is the plugin of {_place(other)}, too; make them one table")
             self._merge(self._data, table.content, self._shape, (), table)
-        settled = Settled() if self._problems else self._validated()
+        settled = Settled(self._model) if self._problems else self._validated()
         settled.problems = (*self._problems, *settled.problems)
         settled.settings = tuple(self._settings())
         settled.exposed = frozenset(self._exposed)
@@ -161,7 +164,7 @@ class _Settling:
 
         adapter: TypeAdapter[Any] = TypeAdapter(self._model)
         try:
-            return Settled(adapter.validate_python(self._data))
+            return Settled(self._model, adapter.validate_python(self._data))
         except ValidationError as error:
             return self._refused(error)
 
@@ -181,8 +184,8 @@ class _Settling:
             else:
                 wrong.append(f"{place}{self._quoted(path, value)}: {self._said(one['msg'])}")
         if wrong:
-            return Settled(problems=(*wrong, *unset))
-        return Settled(missing="; ".join(unset))
+            return Settled(self._model, problems=(*wrong, *unset))
+        return Settled(self._model, missing="; ".join(unset))
 
     def _found(self, loc: Path) -> tuple[Path, object]:
         """The part of pydantic's location that is in the table, and what is there: it names unions' members, too."""
@@ -197,7 +200,7 @@ class _Settling:
     def _quoted(self, path: Path, value: object) -> str:
         if isinstance(value, dict) or self._is_secret(path):
             return ""
-        return f" is {shown(_masked(value, self._shape_at(path)))}"
+        return f" is {shown(masked(value, self._shape_at(path)))}"
 
     def _said(self, message: str) -> str:
         """What pydantic, or a validator of the plugin, says; whatever it quotes of a secret is masked."""
@@ -233,17 +236,17 @@ class _Settling:
             if found != path:
                 value, note = None, note and f"{note}, which is not set"
             key = f"plugins.{self._plugin.name}{_dotted(path)}"
-            yield Setting(key, _masked(value, self._shape_at(path)), table.origin, note)
+            yield Setting(key, masked(value, self._shape_at(path)), table.origin, note)
 
 
-def _masked(value: object, shape: Shape) -> object:
+def masked(value: object, shape: Shape) -> object:
     """The value without the secrets in it."""
     if shape.secret and value is not None:
         return MASK
     if isinstance(value, dict):
-        return {key: _masked(item, shape.at(key) or Shape(object)) for key, item in value.items()}
+        return {key: masked(item, shape.at(key) or Shape(object)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_masked(item, shape.each) for item in value]
+        return [masked(item, shape.each) for item in value]
     return value
 
 

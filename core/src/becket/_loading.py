@@ -92,7 +92,6 @@ class _Entry:
     load: Callable[[], object]
     refusal: str = ""
     loaded: object = None
-    model: type | None = None
     settled: Settled | None = None
     hooks: list[_Hook] = field(default_factory=list)
     given: dict[str, list[Any]] = field(default_factory=dict)
@@ -167,9 +166,9 @@ class PluginSet:
         return tuple(entry.plugin for entry in self._entries)
 
     @property
-    def config_problems(self) -> tuple[str, ...]:
-        """What is wrong with the tables of plugins."""
-        return tuple(one for entry in self._entries if entry.settled for one in entry.settled.problems)
+    def settled(self) -> list[tuple[Plugin, Settled | None]]:
+        """Every plugin with what became of its tables; None where nobody has looked at them."""
+        return [(entry.plugin, entry.settled) for entry in self._entries]
 
     def commands(self, cli: Any) -> None:
         """Let every plugin add its commands to `cli`; one that fails is marked, and its contributions stay."""
@@ -245,8 +244,7 @@ class PluginSet:
         from becket._config_tables import settle
 
         try:
-            entry.model = _declared(declaring)
-            entry.settled = settled = settle(entry.plugin, entry.model, tables)
+            entry.settled = settled = settle(entry.plugin, _declared(declaring), tables)
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
             self._reject(entry, f"its declare_config failed: {_said(error)}", error, hook="declare_config")
             return

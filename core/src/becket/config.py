@@ -43,12 +43,13 @@ from becket.options import Limits, ModelOptions
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "Approvals",
     "Config",
     "ConfigFile",
+    "ConfigReport",
     "Origin",
     "PluginTable",
     "ProjectMaySet",
@@ -120,6 +121,25 @@ class ConfigFile:
     kind: Literal["user", "project"]
     status: Literal["read", "absent", "unreadable", "unused"]
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReport:
+    """A configuration as it is shown; see `Runtime.config_report`.
+
+    Attributes:
+        settings: Every effective value, the plugins' included. Of a table that no plugin has validated there is one
+            masked value, since nothing says what in it is a secret.
+        files: The files that were looked for.
+        problems: What is wrong; empty unless the configuration is `lenient`.
+        remarks: What is no error, and ought to be known: tables of plugins that are not installed, secrets in a file
+            that others may read.
+    """
+
+    settings: tuple[Setting, ...]
+    files: tuple[ConfigFile, ...]
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +217,11 @@ class Config:
     problems: tuple[str, ...] = ()
     lenient: bool = False
 
+    def origin(self, key: str) -> Origin:
+        """Where the value of a key of becket's own comes from."""
+        setting = self.settings.get(key)
+        return setting.origin if setting else Origin("code")
+
     @classmethod
     def of(cls, table: Mapping[str, Any], *, lenient: bool = False) -> Config:
         """A configuration from code, as if the user's file said it: `Config.of({"plugins": {"tools": {...}}})`.
@@ -267,7 +292,7 @@ def _checked(config: Config, *, lenient: bool) -> Config:
     return dataclasses.replace(config, lenient=lenient)
 
 
-def told(problems: tuple[str, ...]) -> str:
+def told(problems: Sequence[str]) -> str:
     """Everything that is wrong with a configuration, in one text."""
     if len(problems) == 1:
         return f"the configuration is wrong: {problems[0]}"

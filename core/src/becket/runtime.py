@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from becket._driver import Driver
     from becket._table import HookTable
-    from becket.config import Config
+    from becket.config import Config, ConfigReport
     from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
@@ -102,10 +102,11 @@ class Runtime:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
         # Imported here: an agent that is given its model and tools as objects needs none of it until its first run.
+        from becket._config_use import ConfigUse
         from becket._loading import Choice, PluginSet
-        from becket.config import Config, told
+        from becket.config import Config
 
-        self._config = config = Config() if config is None else config
+        config = Config() if config is None else config
         if allow is None:
             allow = config.allow
         choice = Choice(
@@ -114,19 +115,22 @@ class Runtime:
             order=(*_names("order", order), *_names("order", config.order)),
             strict=strict,
         )
-        required = (*_names("require", require), *_names("require", config.require))
         self._set = PluginSet(plugins, _discover() if discover else (), choice, config.plugins)
-        if self._set.config_problems and not config.lenient:
-            raise ConfigError(told(self._set.config_problems))
-        for name in required:
+        self._config = ConfigUse(config, self._set.settled)
+        for name in _names("require", require):
             self._check_required(name)
+        self._config.each("require", self._check_required)
         self._threads = WorkerThreads(threads)
         self._make_log = make_log or _memory_log
         self._portal = Portal(self)
         self._homes = Homes()
-        self._sinks = tuple(self.as_sink(sink) for sink in _listed("sinks", config.sinks if sinks is None else sinks))
-        named = (*_listed("policies", policies), *config.policies)
-        self._policies = tuple(self.as_policy(policy) for policy in named)
+        self._sinks = (
+            self._config.each("sinks", self.sink)
+            if sinks is None
+            else tuple(self.as_sink(sink) for sink in _listed("sinks", sinks))
+        )
+        given = tuple(self.as_policy(policy) for policy in _listed("policies", policies))
+        self._policies = (*given, *self._config.each("policies", self.as_policy))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -138,7 +142,11 @@ class Runtime:
     @property
     def config(self) -> Config:
         """The configuration that it was given, or one that says nothing."""
-        return self._config
+        return self._config.config
+
+    def config_report(self) -> ConfigReport:
+        """The effective configuration, the plugins' included, where each value is from, and what is wrong with it."""
+        return self._config.report()
 
     @property
     def tools(self) -> Registry[AnyTool]:
@@ -235,12 +243,8 @@ class Runtime:
                 return self._model(chosen)
             except ConfigError as error:
                 raise ConfigError(f"BECKET_MODEL is {chosen!r}: {error}") from None
-        if chosen := self._config.model:
-            try:
-                return self._model(chosen)
-            except ConfigError as error:
-                origin = self._config.settings["model"].origin
-                raise ConfigError(f"model in {origin} is {chosen!r}: {error}") from None
+        for found in self._config.each("model", self._model):
+            return found
         return self._default_model()
 
     def commands(self, cli: Any) -> None:
@@ -323,7 +327,7 @@ class Runtime:
 
     def _check_required(self, name: str) -> None:
         """Refuse to go on without a plugin, or with a part of it: a host relies on all that it required."""
-        named = [plugin for plugin in self.plugins if name in plugin.aliases]
+        named = [plugin for plugin in self.plugins if canonical(name) in plugin.aliases]
         broken = [plugin for plugin in named if plugin.status == "quarantined"]
         if any(plugin.status == "loaded" for plugin in named) and not broken:
             return

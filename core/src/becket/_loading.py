@@ -19,7 +19,7 @@ from pluggy import PluginManager, PluginValidationError
 from becket import hookspecs
 from becket._names import canonical
 from becket._table import RUN_HOOKS, HookTable, Implementation
-from becket.errors import PluginError
+from becket.errors import ConfigError, PluginError
 from becket.plugins import Contribution, Plugin, Registry
 from becket.policies import Policy
 from becket.providers import Provider
@@ -249,9 +249,10 @@ class PluginSet:
             self._reject(entry, f"its declare_config failed: {_said(error)}", error, hook="declare_config")
             return
         if settled.problems:  # the user's fault and not the plugin's: the runtime decides whether it is an error
-            entry.mark(status="quarantined", reason="; ".join(settled.problems))
+            why = "; ".join(settled.problems)
+            entry.mark(status="quarantined", reason=why, error=ConfigError(why))
         elif settled.missing:
-            self._reject(entry, settled.missing, hook="declare_config")
+            self._reject(entry, settled.missing, ConfigError(settled.missing), hook="declare_config")
 
     # -- collecting ------------------------------------------------------------------------------------------------
 

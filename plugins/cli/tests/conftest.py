@@ -47,6 +47,7 @@ class Command:
         self.env |= {
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "PYTHONPYCACHEPREFIX": str(cache),
+            "XDG_CONFIG_HOME": str(site.parent / "config"),  # and not that of whoever runs the tests
             "PYTHONWARNINGS": "error",
             "COLUMNS": "80",
             "TERM": "xterm-256color",

@@ -43,7 +43,7 @@ EXITS: Final = {
     OK: "the model answered",
     FAILED: "the run failed, or what it wrote could not be written",
     USAGE: "the command line is wrong, or the prompt is empty or no text",
-    CONFIG: "a model, tool, sink or plugin is unknown or cannot be used",
+    CONFIG: "the configuration is wrong, or a model, tool, sink or plugin is unknown or cannot be used",
     LIMIT: "a limit ended the run, or cut the answer short",
     INTERRUPTED: "interrupted with Ctrl-C (143: terminated)",
     PIPE: "whoever read the output has gone",
@@ -61,9 +61,11 @@ class State:
 
     Attributes:
         traceback: Whether tracebacks are wanted with error messages.
+        config: The configuration file to read instead of the user's, or None.
     """
 
     traceback: bool = field(default_factory=_asked_for)
+    config: str | None = None
 
 
 class UnwritableError(OSError):

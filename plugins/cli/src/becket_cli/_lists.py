@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from becket import ModelInfo, Provider, Runtime, Tool
 
-__all__ = ["models", "plugins", "show", "tools"]
+__all__ = ["echo", "models", "plugins", "show", "tools"]
 
 Row = dict[str, Any]
 
@@ -32,16 +32,21 @@ def show(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool, othe
         otherwise: What to say on standard error where there is no row.
     """
     if as_json:
-        _print(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     elif not rows:
         complain(otherwise)
     else:
         cells = [[_text(row[key]) for key in columns.values()] for row in rows]
         for line in table(list(columns), cells, width_wanted()):
-            _print(line)
+            echo(line)
 
 
-def _print(text: str) -> None:
+def echo(text: str) -> None:
+    """Print a line on standard output.
+
+    Raises:
+        UnwritableError: It takes nothing, for another reason than that its reader has gone.
+    """
     try:
         click.echo(text)
     except BrokenPipeError:

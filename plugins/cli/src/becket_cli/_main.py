@@ -14,7 +14,7 @@ from becket import BecketError, ConfigError, __version__
 from becket_cli._exits import CONFIG, EXITS, FAILED, INTERRUPTED, OK, PIPE, State, UnwritableError, complain, described
 from becket_cli._group import Commands
 from becket_cli._log import show_log
-from becket_cli._options import Number, json_option, plugin_option, traceback_option
+from becket_cli._options import Number, config_option, json_option, plugin_option, traceback_option
 from becket_cli._safe import safe
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {meaning}" for code, mea
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="becket", message="%(prog)s %(version)s")
+@config_option
 @traceback_option
 def cli() -> None:
     """Run agents, and see what is installed for them.
@@ -38,7 +39,12 @@ def cli() -> None:
 
 @cli.command("run", epilog=_EPILOG)
 @click.argument("prompt", required=False)
-@click.option("-m", "--model", metavar="PROVIDER[:MODEL]", help="The model. Default: BECKET_MODEL, or the only one.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="PROVIDER[:MODEL]",
+    help="The model. Default: BECKET_MODEL, the configuration, or the only one.",
+)
 @click.option(
     "-t",
     "--tool",
@@ -48,7 +54,7 @@ def cli() -> None:
     help="Grant a tool besides those that only look. 'none' takes these away. Repeatable.",
 )
 @click.option("--no-tools", is_flag=True, help="Grant no tool that -t does not name.")
-@click.option("--system", metavar="TEXT", default="", help="Instructions for the model.")
+@click.option("--system", metavar="TEXT", help="Instructions for the model.")
 @plugin_option
 @click.option(
     "--sink",
@@ -68,6 +74,7 @@ def cli() -> None:
 @click.option("--timeout", metavar="SECONDS", type=Number(min=0, min_open=True), help="Wall time. Default: no limit.")
 @click.option("--temperature", metavar="X", type=Number(min=0), help="0 for the likeliest token each time.")
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="Tokens that one answer may have.")
+@config_option
 @traceback_option
 @click.pass_context
 def run_command(ctx: click.Context, /, **given: Any) -> None:
@@ -78,9 +85,9 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
     The answer goes to standard output, everything else to standard error. Ctrl-C cancels the run and waits for tools
     to clean up; a second one ends at once.
 
-    The agent has the installed tools that stay on this machine and change nothing; -t grants others. 'becket tools'
-    shows which is which. Before a tool that may change something is called, whoever sits at the terminal is asked;
-    where there is no terminal, the call is denied, unless --yes was given.
+    The agent has the installed tools that stay on this machine and change nothing, or those that the configuration
+    names; -t grants others. 'becket tools' shows which is which. Before a tool that may change something is called,
+    whoever sits at the terminal is asked; where there is no terminal, the call is denied, unless --yes was given.
     """
     from becket_cli._prompt import read_prompt
 
@@ -89,11 +96,15 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
             f"--{given['level']} is for the console alone; with --sink, write --sink console:{given['level']}."
         )
     prompt = read_prompt(given["prompt"])
-    from becket import Limits, ModelOptions
-
     from becket_cli._run import Wanted, run
 
-    limits = {"cycles": given["limit_cycles"]} if given["limit_cycles"] else {}
+    limits = {
+        "cycles": given["limit_cycles"],
+        "tool_calls": given["limit_tool_calls"],
+        "tokens": given["limit_tokens"],
+        "seconds": given["timeout"],
+    }
+    options = {"temperature": given["temperature"], "max_tokens": given["max_tokens"]}
     wanted = Wanted(
         prompt=prompt,
         model=given["model"],
@@ -105,10 +116,8 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
         json=given["as_json"],
         beforehand=given["beforehand"],
         system=given["system"],
-        limits=Limits(
-            tool_calls=given["limit_tool_calls"], tokens=given["limit_tokens"], seconds=given["timeout"], **limits
-        ),
-        options=ModelOptions(temperature=given["temperature"], max_tokens=given["max_tokens"]),
+        limits={name: value for name, value in limits.items() if value is not None},
+        options={name: value for name, value in options.items() if value is not None},
     )
     ctx.exit(run(wanted, ctx.ensure_object(State)))
 
@@ -116,6 +125,7 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
 @cli.command("plugins")
 @json_option
 @plugin_option
+@config_option
 @traceback_option
 @click.pass_context
 def plugins_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
@@ -125,7 +135,7 @@ def plugins_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[s
 
     state = ctx.ensure_object(State)
     _lists.show(
-        _lists.plugins(built(plugins, state, tell=state.traceback)),
+        _lists.plugins(built(plugins, state, tell=state.traceback, lenient=True)),
         {"PLUGIN": "name", "DISTRIBUTION": "distribution", "VERSION": "version", "STATUS": "status", "WHAT": "what"},
         as_json=as_json,
         otherwise="no plugin is installed; install one, such as becket-tools",
@@ -135,6 +145,7 @@ def plugins_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[s
 @cli.command("tools")
 @json_option
 @plugin_option
+@config_option
 @traceback_option
 @click.pass_context
 def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
@@ -146,7 +157,7 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
     from becket_cli._plugins import built
 
     _lists.show(
-        _lists.tools(built(plugins, ctx.ensure_object(State)), schemas=as_json),
+        _lists.tools(built(plugins, ctx.ensure_object(State), lenient=True), schemas=as_json),
         {
             "TOOL": "name",
             "EFFECT": "effect",
@@ -163,6 +174,7 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
 @cli.command("models")
 @json_option
 @plugin_option
+@config_option
 @traceback_option
 @click.pass_context
 def models_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
@@ -171,11 +183,24 @@ def models_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[st
     from becket_cli._plugins import built
 
     _lists.show(
-        _lists.models(built(plugins, ctx.ensure_object(State))),
+        _lists.models(built(plugins, ctx.ensure_object(State), lenient=True)),
         {"MODEL": "name", "DEFAULT": "default", "PLUGIN": "plugin", "DESCRIPTION": "description"},
         as_json=as_json,
         otherwise="no model provider is installed; install a plugin that has one, such as becket-local",
     )
+
+
+@cli.command("config")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@plugin_option
+@config_option
+@traceback_option
+@click.pass_context
+def config_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
+    """Show the configuration: the files, every effective value and where it comes from. Secrets are masked."""
+    from becket_cli._config import show
+
+    ctx.exit(show(plugins, ctx.ensure_object(State), as_json=as_json))
 
 
 def run() -> NoReturn:

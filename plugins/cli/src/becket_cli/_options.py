@@ -12,7 +12,7 @@ from becket_cli._exits import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Number", "json_option", "plugin_option", "traceback_option"]
+__all__ = ["Number", "config_option", "json_option", "plugin_option", "traceback_option"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -37,6 +37,22 @@ def plugin_option(command: F) -> F:
         multiple=True,
         help="Leave a plugin out (no:NAME), or insist that it is there (NAME). Repeatable.",
     )(command)
+
+
+def config_option(command: F) -> F:
+    """`--config`."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        expose_value=False,
+        callback=_want_config,
+        help="Read this configuration instead of your own becket.toml. Default: BECKET_CONFIG.",
+    )(command)
+
+
+def _want_config(ctx: click.Context, _param: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        ctx.ensure_object(State).config = path
 
 
 def json_option(command: F) -> F:

@@ -7,6 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from becket import ConfigError
+
 from becket_cli._exits import complain
 
 if TYPE_CHECKING:
@@ -19,20 +21,33 @@ if TYPE_CHECKING:
 __all__ = ["built", "tell_left_out"]
 
 
-def built(choice: Sequence[str], state: State, *, tell: bool = True) -> Runtime:
-    """A runtime of the installed plugins, by the values of `-p`: `no:name` blocks a plugin, `name` requires one.
+def built(
+    choice: Sequence[str], state: State, *, tell: bool = True, lenient: bool = False, project: bool = True
+) -> Runtime:
+    """A runtime of the installed plugins, by the configuration and the values of `-p`.
 
-    What plugins print while they are imported goes to standard error.
+    What plugins print while they are imported goes to standard error. The sinks of the configuration are not the
+    runtime's: the command line may name others instead.
+
+    Args:
+        choice: The values of `-p`: `no:name` blocks a plugin, `name` requires one.
+        state: What the commands of this invocation share.
+        tell: Whether to say which plugins are left out.
+        lenient: Whether what is wrong with the configuration is said, instead of being an error.
+        project: Whether to look for a project's configuration, too.
 
     Raises:
-        ConfigError: A required plugin is missing, blocked or unusable.
+        ConfigError: The configuration is wrong, or a required plugin is missing, blocked or unusable.
     """
-    from becket import Runtime
+    from becket import Runtime, load_config
 
     block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
     require = [name for name in choice if not name.startswith("no:")]
     with contextlib.redirect_stdout(sys.stderr):
-        runtime = Runtime(block=block, require=require)
+        config = load_config(state.config, project=project, lenient=lenient)
+        runtime = Runtime(block=block, require=require, sinks=(), config=config)
+    for problem in runtime.config_report().problems if lenient else ():
+        complain(f"the configuration is wrong: {problem}")
     if tell:
         tell_left_out(runtime.plugins, state)
     _tell_unknown(block, runtime.plugins)
@@ -40,9 +55,12 @@ def built(choice: Sequence[str], state: State, *, tell: bool = True) -> Runtime:
 
 
 def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
-    """Say which plugins could not be used, once each, and what to do about it."""
+    """Say which plugins could not be used, once each, and what to do about it.
+
+    Not those that are not configured, or not rightly: the one is no fault, the other is told with the configuration.
+    """
     for plugin in plugins:
-        if plugin.status == "quarantined":
+        if plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
             complain(
                 f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. "
                 f"Upgrade or uninstall it, or hide it with -p no:{plugin.name}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
-from becket import Agent, ConfigError, Limits, ModelOptions, RunFinished
+from becket import Agent, ConfigError, RunFinished
 
 from becket_cli._approve import approver
 from becket_cli._exits import (
@@ -31,7 +32,7 @@ from becket_cli._streams import Output, kept_clean
 from becket_cli._tools import chosen_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from becket import AgentStream, Provider, Runtime, Sink
 
@@ -55,15 +56,15 @@ class Wanted:
         prompt: What to ask the model.
         model: `provider:model`, or None for the default.
         tools: The values of `-t`.
-        default_tools: Whether tools that only look are granted unasked.
+        default_tools: Whether tools are granted that `-t` does not name.
         plugins: The values of `-p`.
-        sinks: The values of `--sink`; none for the console.
+        sinks: The values of `--sink`; none for the console, and what the configuration names.
         level: How much the console shows.
         beforehand: What is said to every tool call that is asked about; None to ask.
         json: Whether the events go to standard output, as JSON.
-        system: Instructions for the model.
-        limits: What the run may use.
-        options: How the model is to answer.
+        system: Instructions for the model, or None for those of the configuration.
+        limits: What the run may use; fields of `Limits`, before those of the configuration.
+        options: How the model is to answer; fields of `ModelOptions`, as above.
     """
 
     prompt: str
@@ -75,9 +76,9 @@ class Wanted:
     level: str
     beforehand: Beforehand
     json: bool
-    system: str
-    limits: Limits
-    options: ModelOptions
+    system: str | None
+    limits: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -134,12 +135,13 @@ def _is_interrupt(error: BaseException) -> bool:
 
 def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink], stderr: Output) -> Agent:
     _provider(wanted, runtime)  # before the tools: their schemas take time, and this finds the commonest mistake
+    config = runtime.config
     return Agent(
         wanted.model,
         chosen_tools(wanted, runtime),
-        system_prompt=wanted.system,
-        options=wanted.options,
-        limits=wanted.limits,
+        system_prompt=config.system_prompt if wanted.system is None else wanted.system,
+        options=dataclasses.replace(config.options, **wanted.options),
+        limits=dataclasses.replace(config.limits, **wanted.limits),
         sinks=sinks,
         approver=approver(wanted.beforehand, terminal=cast("TextIO", stderr)),
         runtime=runtime,

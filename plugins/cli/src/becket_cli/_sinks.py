@@ -45,12 +45,12 @@ class Chosen:
 
 
 def chosen_sinks(wanted: Wanted, runtime: Runtime, stdout: Output, stderr: Output) -> Chosen:
-    """The console, or the sinks that the command line names.
+    """The sinks that the command line names; else the console, and what the configuration names.
 
     Raises:
         ConfigError: One is unknown, or does not take its argument.
     """
-    names = wanted.sinks or [f"{CONSOLE}:{wanted.level}" if wanted.level else CONSOLE]
+    names = wanted.sinks or _usual(wanted, runtime)
     if wanted.json and not wanted.sinks and CONSOLE not in runtime.available_sinks:
         return Chosen()  # blocked: the events are on standard output all the same
     chosen = Chosen()
@@ -64,6 +64,17 @@ def chosen_sinks(wanted: Wanted, runtime: Runtime, stdout: Output, stderr: Outpu
             sink = runtime.sink(name)
             chosen.sinks.append(_Named(sink, chosen, None if wanted.json else stdout))
     return chosen
+
+
+def _usual(wanted: Wanted, runtime: Runtime) -> list[str]:
+    """The console, with the level that is asked for here or else in the configuration, and what that names besides."""
+    named = runtime.config.sinks
+    consoles = [name for name in named if name.partition(":")[0] == CONSOLE]
+    console = f"{CONSOLE}:{wanted.level}" if wanted.level else CONSOLE
+    return [
+        *(consoles if consoles and not wanted.level else [console]),
+        *(name for name in named if name not in consoles),
+    ]
 
 
 def _is_console(sink: Sink) -> bool:

@@ -9,7 +9,7 @@ from becket import ConfigError
 from becket_cli._exits import complain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from becket import Runtime, Tool
 
@@ -26,7 +26,7 @@ def is_granted_unasked(tool: Tool[..., object]) -> bool:
 
 
 def chosen_tools(wanted: Wanted, runtime: Runtime) -> list[Tool[..., object]]:
-    """The tools that `-t` names, and unless it says `none`, those that are granted unasked.
+    """The tools that `-t` names, and unless it says `none`, those of the configuration, or that are granted unasked.
 
     Raises:
         ConfigError: A name is unknown, or two tools have it.
@@ -35,7 +35,16 @@ def chosen_tools(wanted: Wanted, runtime: Runtime) -> list[Tool[..., object]]:
     if NONE in wanted.tools or not wanted.default_tools:
         return named
     taken = {tool.name for tool in named}
-    return [*named, *(tool for tool in _unasked(runtime) if tool.name not in taken)]
+    usual = _unasked(runtime) if runtime.config.tools is None else _configured(runtime, runtime.config.tools)
+    return [*named, *(tool for tool in usual if tool.name not in taken)]
+
+
+def _configured(runtime: Runtime, names: Iterable[str]) -> Iterator[Tool[..., object]]:
+    for name in names:
+        try:
+            yield runtime.tool(name)
+        except ConfigError as error:
+            raise ConfigError(f"{name!r} under 'tools' in {runtime.config.origin('tools')}: {error}") from error
 
 
 def _unasked(runtime: Runtime) -> Iterator[Tool[..., object]]:

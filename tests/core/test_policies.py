@@ -12,6 +12,7 @@ from becket import (
     Agent,
     Allow,
     Ask,
+    Config,
     ConfigError,
     DecisionMade,
     DecisionRequested,
@@ -448,3 +449,41 @@ async def test_several_calls_are_decided_each_on_its_own() -> None:
     results = {event.result.call_id: event.result.status for event in events if isinstance(event, ToolFinished)}
     assert results == {"call-1": "success", "call-2": "denied", "call-3": "success"}
     assert len({event.request_id for event in events if isinstance(event, DecisionRequested)}) == 3
+
+
+# -- what the configuration says ---------------------------------------------------------------------------------------
+
+
+def configured(**said: list[str]) -> Runtime:
+    giver = type("Giver", (), {"register_tools": staticmethod(hookimpl(lambda: [WRITES]))})()
+    return Runtime(plugins=[giver], discover=False, config=Config.of({"approvals": said}))
+
+
+@pytest.mark.parametrize(
+    ("said", "used", "status"),
+    [
+        ({"allow": ["act"]}, WRITES, "success"),
+        ({"allow": ["other"]}, WRITES, "denied"),
+        ({"allow": ["Giver:act"]}, WRITES, "success"),
+        ({"allow": ["Giver:act"]}, "act", "success"),
+        ({"allow": ["Giver:act"]}, made(effect="write"), "denied"),
+        ({"ask": ["act"]}, READS, "denied"),
+        ({"ask": ["act"], "allow": ["act"]}, READS, "denied"),
+        ({"deny": ["act"], "allow": ["act"]}, READS, "denied"),
+        ({}, READS, "success"),
+    ],
+)
+async def test_a_user_says_in_the_configuration_what_is_allowed_asked_and_denied(
+    said: Any, used: Any, status: str
+) -> None:
+    assert outcome(await read(agent_of(used, runtime=configured(**said))))[0] == status
+
+
+def test_a_tool_of_a_plugin_that_the_configuration_misspells_is_an_error_and_not_silence() -> None:
+    with pytest.raises(ConfigError, match=r"'Giver:akt' under 'approvals'.*there is no tool 'Giver:akt'"):
+        configured(deny=["Giver:akt"])
+
+
+def test_where_the_configuration_is_shown_such_a_tool_is_a_problem() -> None:
+    config = Config.of({"approvals": {"deny": ["x:y"]}}, lenient=True)
+    assert "there is no tool" in Runtime(discover=False, config=config).config_report().problems[0]

@@ -57,7 +57,7 @@ class ConfigUse:
         """
         value: str | tuple[str, ...] | None = getattr(self.config, key)
         names = (value,) if isinstance(value, str) else value or ()
-        return tuple(one for name in names for one in self._had(key, name, get))
+        return tuple(one for name in names for one in self.had(key, name, get))
 
     def report(self) -> ConfigReport:
         """See `becket.Runtime.config_report`."""
@@ -70,7 +70,12 @@ class ConfigUse:
             remarks=tuple(remarks(self._plugins, self.config.plugins)),
         )
 
-    def _had(self, key: str, name: str, get: Callable[[str], T]) -> tuple[T, ...]:
+    def had(self, key: str, name: str, get: Callable[[str], T]) -> tuple[T, ...]:
+        """What one name under a key means; nothing where it cannot be had, and the configuration is lenient.
+
+        Raises:
+            ConfigError: As `get`, with the place of the name.
+        """
         try:
             return (get(name),)
         except ConfigError as error:

@@ -130,7 +130,7 @@ class Runtime:
             else tuple(self.as_sink(sink) for sink in _listed("sinks", sinks))
         )
         given = tuple(self.as_policy(policy) for policy in _listed("policies", policies))
-        self._policies = (*given, *self._config.each("policies", self.as_policy))
+        self._policies = (*given, *self._config.each("policies", self.as_policy), *self._approvals(config))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -324,6 +324,15 @@ class Runtime:
                 f"or the name of an installed one"
             )
         return policy
+
+    def _approvals(self, config: Config) -> tuple[Policy, ...]:
+        """What the configuration says of tools, as a policy."""
+        said = config.approvals
+        if not (said.allow or said.ask or said.deny):
+            return ()
+        from becket._approvals import ApprovalPolicy
+
+        return (ApprovalPolicy(said, lambda name: self._config.had("approvals", name, self.tool)),)
 
     def _check_required(self, name: str) -> None:
         """Refuse to go on without a plugin, or with a part of it: a host relies on all that it required."""

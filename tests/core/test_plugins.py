@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
+import shutil
 import sys
 import threading
 import traceback
@@ -12,9 +14,9 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from becket import Agent, ConfigError, Plugin, PluginError, Runtime, hookimpl, tool
+from becket import Agent, ConfigError, Plugin, PluginError, Runtime, ToolFinished, hookimpl, tool
 from becket.discovery import discover
-from becket.testing import ListSink, ScriptedProvider, text
+from becket.testing import ListSink, ScriptedProvider, calls, text
 from pluggy import PluginValidationError
 
 if TYPE_CHECKING:
@@ -70,6 +72,12 @@ class Site:
         module = self.module(code)
         self.declare(f"becket-{name}", f"{name} = {module}{attribute}", **metadata)
         return module
+
+    def empty(self) -> None:
+        """Uninstall everything."""
+        for left in self.folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        importlib.invalidate_caches()
 
     def runtime(self, *, block: tuple[str, ...] = (), **options: Any) -> Runtime:
         """A runtime of what is installed here; what else this environment has is blocked."""
@@ -798,3 +806,45 @@ def test_threads_may_build_runtimes_at_once(installed: Site) -> None:
     for thread in threads:
         thread.join()
     assert built == [[f"tool_{number}" for number in range(5)]] * 40
+
+
+# -- uninstalled while the process runs --------------------------------------------------------------------------------
+
+LAZY = """
+from becket import tool
+
+@tool(effect="none")
+def lazy() -> str:
+    from {part} import answer
+    return answer
+"""
+
+
+@pytest.mark.anyio
+async def test_a_plugin_that_is_uninstalled_under_a_runtime_fails_as_a_tool_and_takes_nothing_down(
+    installed: Site,
+) -> None:
+    """What was imported stays; what it would still import is an error result. Another runtime does not find it."""
+    part = installed.module("answer = 42")
+    installed.install("lazy", LAZY.format(part=part))
+    runtime = installed.runtime()
+    agent = Agent(ScriptedProvider(calls(("lazy", {})), text("ok")), ["lazy"], runtime=runtime)
+    installed.empty()
+    sink = ListSink()
+    assert (await agent.replace(sinks=[sink]).invoke_async("go")).text == "ok"
+    (finished,) = [event for event in sink.events if isinstance(event, ToolFinished)]
+    assert (finished.result.status, "ModuleNotFoundError" in finished.result.text) == ("error", True)
+    assert "lazy" not in installed.runtime().tools
+    assert plugin(runtime, "lazy").status == "loaded"
+
+
+def test_a_plugin_that_is_uninstalled_between_being_found_and_loaded_is_quarantined(
+    installed: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = installed.install("brief", TOOL.format(name="brief"))
+    found = discover("0.1.0")
+    (tmp_path / f"{module}.py").unlink()
+    importlib.invalidate_caches()
+    monkeypatch.setattr("becket.runtime._discover", lambda: found)
+    brief = plugin(installed.runtime(), "brief")
+    assert (brief.status, "is not there" in brief.reason) == ("quarantined", True)

@@ -20,6 +20,7 @@ from becket import (
     Runtime,
     TextDelta,
     ToolCallDelta,
+    hookimpl,
     tool,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "add_sync",
     "agent_with",
     "asks_for_tools",
+    "hooked",
     "talks",
 ]
 
@@ -136,12 +138,27 @@ class CountingSink:
         """Nothing is kept."""
 
 
-def agent_with(answer: Answer, *tools: AnyTool, sinks: int = 0) -> Agent:
-    """An agent on that model, without a limit of cycles, and without plugins, whatever is installed."""
+def hooked(count: int, *, waits: bool) -> list[object]:
+    """So many plugins with one hook for each point of a cycle, which does nothing; async ones where it `waits`."""
+
+    def hook() -> None:
+        """Do nothing."""
+
+    async def async_hook() -> None:
+        """Do nothing."""
+
+    function = hookimpl(async_hook if waits else hook)
+    names = ("transform_messages", "before_model_call", "after_model_call", "before_tool_call", "after_tool_call")
+    hooks = {name: staticmethod(function) for name in names}
+    return [type(f"Hooked{number}", (), hooks)() for number in range(count)]
+
+
+def agent_with(answer: Answer, *tools: AnyTool, sinks: int = 0, plugins: Sequence[object] = ()) -> Agent:
+    """An agent on that model, without a limit of cycles, and with these plugins alone, whatever is installed."""
     return Agent(
         Model(answer),
         tools,
         limits=Limits(cycles=None),
         sinks=[CountingSink() for _ in range(sinks)],
-        runtime=Runtime(discover=False),
+        runtime=Runtime(discover=False, plugins=plugins),
     )

@@ -41,6 +41,7 @@ ROWS: dict[str, Row] = {
     **_on_both("together", streams.together),
     **_on_both("alone", streams.alone),
     **_on_both("cycles", toolcycles.cycles),
+    **_on_both("hooks", toolcycles.hooks),
     **_on_both("parallel", toolcycles.parallel),
     **_on_both("sync-tool", toolcycles.sync_tool),
     **_on_both("crowd", streams.crowd),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
 from becket import ToolCallDelta
 from measuring import Figure, Sample, Settings, cpu, interleaved_async
-from models import add, add_sync, agent_with, asks_for_tools
+from models import add, add_sync, agent_with, asks_for_tools, hooked
 
 if TYPE_CHECKING:
     from becket import Agent, ModelEvent
     from becket.tools import AnyTool
 
-__all__ = ["cycles", "parallel", "sync_tool"]
+__all__ = ["cycles", "hooks", "parallel", "sync_tool"]
 
 US = 1e6
 
@@ -76,10 +76,10 @@ async def _run(agent: Agent, runs: int) -> float:
     return (cpu() - before) / runs
 
 
-def _becket_sample(tool: AnyTool, cycles: int, calls: int) -> Sample:
+def _becket_sample(tool: AnyTool, cycles: int, calls: int, *, plugins: Sequence[object] = ()) -> Sample:
     """Cycles of a run: what it costs more than a run without them, so that the run itself does not count."""
-    with_them = agent_with(asks_for_tools(tool.name, cycles, calls=calls), tool)
-    without = agent_with(asks_for_tools(tool.name, 0), tool)
+    with_them = agent_with(asks_for_tools(tool.name, cycles, calls=calls), tool, plugins=plugins)
+    without = agent_with(asks_for_tools(tool.name, 0), tool, plugins=plugins)
     runs = max(1, 1_000 // cycles)
 
     async def sample() -> float:
@@ -115,6 +115,35 @@ def cycles(settings: Settings, backend: str) -> list[Figure]:
         note="the same, but for the machine's noise",
     )
     return [*figures, growth]
+
+
+def hooks(settings: Settings, backend: str) -> list[Figure]:
+    """CPU that a call of one hook adds to a cycle, with one plugin and with ten, sync and async hooks.
+
+    No limit stands beside it: all of it is what becket adds.
+    """
+    count, points = 200, 5
+
+    async def measure() -> list[float]:
+        plain = _becket_sample(add, count, 1)
+        samples = [
+            _becket_sample(add, count, 1, plugins=hooked(plugins, waits=waits))
+            for waits in (False, True)
+            for plugins in (1, 10)
+        ]
+        return await interleaved_async([plain, *samples], settings.repetitions(15))
+
+    plain, *measured = anyio.run(measure, backend=backend)
+    kinds = [(kind, plugins) for kind in ("sync", "async") for plugins in (1, 10)]
+    return [
+        Figure(
+            row=f"a call of one hook, {kind}, {plugins} a point, {backend}",
+            becket=(cost - plain) / points / plugins,
+            limit=None,
+            most=5 if kind == "sync" else 20,
+        )
+        for (kind, plugins), cost in zip(kinds, measured, strict=True)
+    ]
 
 
 def parallel(settings: Settings, backend: str) -> list[Figure]:

@@ -67,6 +67,7 @@ class Dispatch:
         "_alarm",
         "_backend",
         "_context",
+        "_ctx",
         "_deciding",
         "_emit",
         "_grace",
@@ -104,6 +105,7 @@ class Dispatch:
         self._stuck = stuck
         self._grace = grace
         self._system: str | None = None
+        self._ctx: HookContext | None = None
 
     # -- the hooks -------------------------------------------------------------------------------------------------
 
@@ -202,14 +204,7 @@ class Dispatch:
         Raises:
             PluginError: It raised, or took too long.
         """
-        given["ctx"] = HookContext(
-            run_id=self._info.run_id,
-            agent=self._info.agent,
-            model=self._info.model,
-            cycle=self._turn.cycle,
-            session_id=self._info.session_id,
-            context=self._context,
-        )
+        given["ctx"] = self._told()
         try:
             value = hook.function(*(given[name] for name in hook.arguments))
             return await self._awaited(hook, value) if inspect.isawaitable(value) else value
@@ -243,6 +238,19 @@ class Dispatch:
                 for forget in timers:
                     forget()
         raise _failure(hook, f"it took longer than {self._seconds:g} s (Limits.hook_seconds), and was cancelled")
+
+    def _told(self) -> HookContext:
+        """What hooks are told of the run; one object a cycle, which may be shared since it is frozen."""
+        if self._ctx is None or self._ctx.cycle != self._turn.cycle:
+            self._ctx = HookContext(
+                run_id=self._info.run_id,
+                agent=self._info.agent,
+                model=self._info.model,
+                cycle=self._turn.cycle,
+                session_id=self._info.session_id,
+                context=self._context,
+            )
+        return self._ctx
 
     def _report(self, hook: Implementation, error: PluginError) -> None:
         logger.error("%s", error, exc_info=error)

@@ -1,19 +1,24 @@
-"""What the README and the pages under docs say is what happens: their Python runs, their commands are those of CI."""
+"""What the README and the pages under docs say is what happens: their Python runs, their commands print what is shown."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
+import httpx2
 import pytest
 from becket import Event
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+PLUGIN = DOCS / "tutorial" / "plugin.md"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -35,21 +40,55 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-PYTHON = [
-    pytest.param(page, number, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(blocks(page, "python"))
-    if "shout" not in block
-]
+STEP = re.compile(r"(?:`([\w./-]+)`:\n\n)?^```(python|toml|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+"""A block of a page, and the name of the file that it is to be kept in: that with which the line before it ends."""
 
 
-@pytest.mark.parametrize(("page", "number"), PYTHON)
-def test_the_python_of_a_page_runs(page: Path, number: int, tmp_path: Path) -> None:
-    program = tmp_path / "example.py"
-    program.write_text(blocks(page, "python")[number], encoding="utf-8")
-    output = run(sys.executable, "-W", "error", program, cwd=tmp_path)
-    if page.name == "README.md":
-        assert output == "49"
+def steps(page: Path) -> list[tuple[str, str, str]]:
+    found = STEP.findall(page.read_text(encoding="utf-8"))
+    return [(name, language, text) for name, language, text in found if page.name != "README.md" or "shout" not in text]
+
+
+def shown(text: str) -> re.Pattern[str]:
+    """What is shown of an output: `...` stands for any text, on a line of its own for any lines; spaces are counted once."""
+    lines = [re.sub(r"\\\.\\\.\\\.", ".*", re.escape(" ".join(line.split()))) for line in text.splitlines()]
+    return re.compile("".join("(?:.*\n)*" if line == ".*" else f"{line}\n" for line in lines))
+
+
+def check_console(text: str, cwd: Path) -> None:
+    """Run each command of a session as a shell does, and compare what it prints with what is shown."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        printed = run("bash", "-c", f"{command} 2>&1", cwd=cwd, PATH=path, COLUMNS="200")
+        printed = "".join(f"{' '.join(line.split())}\n" for line in printed.splitlines())
+        assert shown(output).fullmatch(printed), f"{command}\n{printed}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    """In the order of the page and in one folder; a block that is a file is kept for the commands after it."""
+    for name, language, text in steps(page):
+        if name:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        elif language == "console":
+            check_console(text, tmp_path)
+        elif language == "python":
+            program = tmp_path / "example.py"
+            program.write_text(text, encoding="utf-8")
+            output = run(sys.executable, "-W", "error", program, cwd=tmp_path)
+            if page.name == "README.md":
+                assert output == "49"
+
+
+def test_a_file_on_a_page_is_used_by_a_command() -> None:
+    """Else nothing would have run it."""
+    for page in PAGES:
+        found = steps(page)
+        commands = "".join(text for _, language, text in found if language == "console")
+        for name in (Path(name).stem for name, *_ in found if name):
+            assert name in commands or page == PLUGIN, (page, name)
 
 
 def test_the_first_command_of_the_readme_answers(tmp_path: Path) -> None:
@@ -63,26 +102,43 @@ def test_the_second_command_of_the_readme_is_what_ci_runs() -> None:
     assert "uv run pytest\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+def installed(project: Path, tmp_path: Path) -> str:
+    """The folder that a plugin on a page is installed into, as pip would."""
+    build = "import setuptools.build_meta as backend; backend.build_wheel('..')"
+    run(sys.executable, "-c", build, cwd=project)
+    (wheel,) = tmp_path.glob("*.whl")
+    run("uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
+    return str(tmp_path / "site")
+
+
 def test_the_smallest_plugin_builds_installs_and_is_found(tmp_path: Path) -> None:
-    project, site = tmp_path / "becket-shout", tmp_path / "site"
+    project = tmp_path / "becket-shout"
     project.mkdir()
     (toml,) = blocks(ROOT / "README.md", "toml")
     (module,) = [block for block in blocks(ROOT / "README.md", "python") if "shout" in block]
     assert (len(toml.splitlines()), len(module.splitlines())) == (6, 5)
     (project / "pyproject.toml").write_text(toml, encoding="utf-8")
     (project / "becket_shout.py").write_text(module, encoding="utf-8")
-    build = "import setuptools.build_meta as backend; backend.build_wheel('..')"
-    run(sys.executable, "-c", build, cwd=project)
-    (wheel,) = tmp_path.glob("*.whl")
-    run("uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--target", site, wheel, cwd=tmp_path)
-    listed = run(sys.executable, "-m", "becket_cli", "tools", cwd=tmp_path, PYTHONPATH=str(site))
+    site = installed(project, tmp_path)
+    listed = run(sys.executable, "-m", "becket_cli", "tools", cwd=tmp_path, PYTHONPATH=site)
     assert "shout" in listed
     use = "import becket\nprint(becket.default_runtime().tool('shout')('hi'))"
-    assert run(sys.executable, "-c", use, cwd=tmp_path, PYTHONPATH=str(site)) == "HI\n"
+    assert run(sys.executable, "-c", use, cwd=tmp_path, PYTHONPATH=site) == "HI\n"
+
+
+def test_the_plugin_of_the_tutorial_is_installed_and_used(tmp_path: Path) -> None:
+    for name, _, text in steps(PLUGIN):
+        if name:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    site = installed(tmp_path / "becket-words", tmp_path)
+    (command,) = [line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")]
+    asked = ["run", "-q", "-t", "count_words", command.split('"')[1]]
+    assert run(sys.executable, "-m", "becket_cli", *asked, cwd=tmp_path, PYTHONPATH=site) == "6\n"
 
 
 def test_the_page_of_events_names_every_event_and_field() -> None:
-    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
     rows = {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", page, re.MULTILINE)}
     for cls in get_args(Event):
         own = set(cls.__dataclass_fields__)
@@ -92,9 +148,58 @@ def test_the_page_of_events_names_every_event_and_field() -> None:
             assert all(field in rows[name] for field in own - stamped), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             there = (page.parent / target).resolve()
             assert there.exists(), target
+
+
+def contents(page: Path) -> list[Path]:
+    """The pages that the tables of contents of a page list."""
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    entries = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    return [(page.parent / f"{entry}.md").resolve() for entry in entries]
+
+
+def test_every_page_is_reached_from_the_first() -> None:
+    reached, left = set[Path](), [DOCS / "index.md"]
+    while left:
+        page = left.pop()
+        reached.add(page)
+        left += [each for each in contents(page) if each not in reached]
+    assert reached == {page for page in PAGES if DOCS in page.parents}
+
+
+PUBLIC = [
+    "becket",
+    "becket.hookspecs",
+    "becket.testing",
+    "becket_console",
+    "becket_journal",
+    "becket_local",
+    "becket_tools",
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").rglob("*.md"))
+    if f".. automodule:: {module}\n" in pages:
+        return  # with all that is public in it
+    named = {full.rpartition(".")[2] for full in re.findall(r"^\.\. (?:auto|py:)\w+:: ([\w.]+)", pages, re.MULTILINE)}
+    hooks = set(importlib.import_module("becket.hookspecs").__all__)  # an implementation says nothing new
+    assert set(importlib.import_module(module).__all__) - hooks <= named
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_server_of_the_page_on_fastapi_answers() -> None:
+    (program,) = blocks(DOCS / "how-to" / "fastapi.md", "python")
+    page = ModuleType("fastapi_page")
+    sys.modules[page.__name__] = page  # where pydantic looks for the names in annotations
+    exec(program, page.__dict__)  # noqa: S102  our own words
+    async with page.lifespan(page.app), httpx2.AsyncClient(transport=httpx2.ASGITransport(page.app)) as client:
+        answer = await client.post("http://server/stream", json={"prompt": "hi"})
+    assert answer.text == "Hello, world."

@@ -42,8 +42,10 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["user", "assistant"]
+"""Who speaks a message."""
 
 ToolStatus: TypeAlias = Literal["success", "error", "interrupted", "denied"]
+"""What became of a tool call."""
 
 StopReason: TypeAlias = Literal[
     "end_turn",
@@ -60,6 +62,7 @@ StopReason: TypeAlias = Literal[
     "tool_use",
     "error",
 ]
+"""Why a run ended, or a model call or cycle in it, where also `tool_use` and `error` are reasons."""
 
 
 @value
@@ -165,6 +168,7 @@ class ToolCall(Value):
 
 
 ResultBlock: TypeAlias = Text | Json | Image | Document
+"""What a tool's result is made of."""
 
 
 @value
@@ -197,6 +201,7 @@ class ToolResult(Value):
 
 
 ContentBlock: TypeAlias = Text | Reasoning | ToolCall | ToolResult | Image | Document
+"""What a message is made of."""
 
 
 @value
@@ -259,7 +264,7 @@ class AgentResult(Value):
     """How a run ended.
 
     Attributes:
-        stop_reason: Why; see EVENTS in the reference for the list.
+        stop_reason: Why.
         message: The last message of the assistant, or None where the run ended before there was one.
         usage: Tokens of all model calls together.
         cycles: Cycles begun.
@@ -282,6 +287,7 @@ class AgentResult(Value):
 
 
 Prompt: TypeAlias = "str | Message | Sequence[ContentBlock] | Sequence[Message]"
+"""What a run is asked: a text, one message or its blocks, or the messages that go on a conversation."""
 
 
 _EMPTY: Final = "the prompt is empty; give a text, content blocks or messages"

@@ -537,6 +537,7 @@ KnownEvent: TypeAlias = (
 )
 
 Event: TypeAlias = KnownEvent | UnknownEvent
+"""What a run yields; `type` tells one from another."""
 
 ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelFinished | PluginEvent
 """What a provider may yield."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Plugin", "Registry", "Status"]
 
 Status: TypeAlias = Literal["loaded", "blocked", "quarantined"]
+"""What became of a plugin."""
 
 T = TypeVar("T")
 

@@ -203,3 +203,17 @@ async def test_the_server_of_the_page_on_fastapi_answers() -> None:
     async with page.lifespan(page.app), httpx2.AsyncClient(transport=httpx2.ASGITransport(page.app)) as client:
         answer = await client.post("http://server/stream", json={"prompt": "hi"})
     assert answer.text == "Hello, world."
+
+
+DECISIONS = sorted(page for page in (DOCS / "explanation" / "decisions").glob("*.md") if page.stem != "index")
+TESTS = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in file.parts)
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_names_tests_and_files_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    tests = re.findall(r"`(test_\w+)`", text)
+    assert tests
+    assert [name for name in tests if f"def {name}(" not in TESTS] == []
+    files = re.findall(r"`([\w/]+/[\w/]*\.py)`", text)
+    assert [name for name in files if not (ROOT / name).exists()] == []

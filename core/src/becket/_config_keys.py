@@ -50,18 +50,22 @@ class _Key:
     make: Callable[..., object] | None = None
 
     @property
+    def lifted(self) -> bool:
+        """Whether it may be `NO_LIMIT`."""
+        return self.make is Limits
+
+    @property
     def wanted(self) -> str:
-        return _WANTED[self.kind] + (f', or "{NO_LIMIT}" for no limit' if self.project == "lowers" else "")
+        return _WANTED[self.kind] + (f', or "{NO_LIMIT}" for no limit' if self.lifted else "")
 
 
 def _fields(of: type[Limits | ModelOptions | Approvals], table: str, project: Project) -> Iterator[tuple[str, _Key]]:
     values = of()
     for item in dataclasses.fields(of):
         if item.name != "extra":  # it is a vendor's, and may hold anything
-            yield (
-                f"{table}.{item.name}",
-                _Key(_KINDS[str(item.type)], project, getattr(values, item.name), of),
-            )
+            # A hook that guards a run, and is given no time, is left out of it.
+            may: Project = "no" if item.name == "hook_seconds" else project
+            yield f"{table}.{item.name}", _Key(_KINDS[str(item.type)], may, getattr(values, item.name), of)
 
 
 _KEYS: Final[Mapping[str, _Key]] = {
@@ -162,7 +166,7 @@ class _Merging:
 
     def _read(self, layer: Layer, name: str, key: _Key, value: object) -> tuple[object] | None:
         """The value, if it is one that the key may have."""
-        if key.project == "lowers" and value == NO_LIMIT:
+        if key.lifted and value == NO_LIMIT:
             value = None
         elif not _fits(key.kind, value):
             self._wrong(layer, name, value, key.wanted)

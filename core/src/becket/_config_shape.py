@@ -24,12 +24,12 @@ _WRAPPERS: Final = (typing.Required, typing.NotRequired, typing.Final)
 
 def is_model(item: object) -> bool:
     """Whether it is a class that can stand for a table: a pydantic model, a dataclass or a TypedDict."""
-    return inspect.isclass(item) and (dataclasses.is_dataclass(item) or typing.is_typeddict(item) or _is_pydantic(item))
+    return inspect.isclass(item) and (dataclasses.is_dataclass(item) or _is_typeddict(item) or _is_pydantic(item))
 
 
 def required(model: type) -> list[str]:
     """The keys that a table of this model must have."""
-    if typing.is_typeddict(model):
+    if _is_typeddict(model):
         return sorted(getattr(model, "__required_keys__", ()))
     if _is_pydantic(model):
         fields: Mapping[str, Any] = getattr(model, "model_fields", {})
@@ -50,7 +50,7 @@ class Shape:
 
     Attributes:
         secret: Whether a secret may stand there.
-        marked: Whether a project may set it; a secret never.
+        marked: Whether a project may set it, as far as the marks say.
     """
 
     __slots__ = ("_each", "_keys", "_open", "marked", "secret")
@@ -62,7 +62,6 @@ class Shape:
         self.secret = False
         self.marked = marked
         self._take(annotation)
-        self.marked = self.marked and not self.secret
 
     def __repr__(self) -> str:
         return f"<shape with the keys {', '.join(self._keys) or 'none'}>"
@@ -112,8 +111,12 @@ class Shape:
         if _is_secret(cls):
             self.secret = True
         elif is_model(cls):
-            self._keys |= _fields(cls)
             self._open = self._open or _is_open(cls)
+            fields = _fields(cls)
+            if getattr(cls, "__pydantic_root_model__", False):
+                self._take(fields["root"])
+            else:
+                self._keys |= fields
         elif issubclass(cls, Mapping):
             self._each += arguments[1:] or (Any,)
         elif issubclass(cls, Iterable) and not issubclass(cls, str | bytes):
@@ -141,15 +144,20 @@ def _aliases(name: str, info: Any, model: Any = None) -> list[str]:
     return [*aliases, name] if by_name else aliases
 
 
+def _is_typeddict(item: type) -> bool:
+    # Not typing.is_typeddict: before Python 3.12 pydantic wants those of typing_extensions, which it does not know.
+    return issubclass(item, dict) and hasattr(item, "__required_keys__")
+
+
 def _is_open(model: Any) -> bool:
     """Whether the model itself takes keys that it does not declare."""
     config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
     return bool(config.get("extra") == "allow")
 
 
-def _is_pydantic(item: Any) -> bool:
+def _is_pydantic(item: type) -> bool:
     pydantic = sys.modules.get("pydantic")  # where nobody has imported it, nothing is of its kind
-    return pydantic is not None and inspect.isclass(item) and issubclass(item, pydantic.BaseModel)
+    return pydantic is not None and issubclass(item, pydantic.BaseModel)
 
 
 def _is_secret(cls: type) -> bool:

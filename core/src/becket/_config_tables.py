@@ -96,7 +96,9 @@ class _Settling:
         seen: dict[str, PluginTable] = {}
         for table in self._tables:
             if (other := seen.setdefault(table.origin.place, table)) is not table:
-                self._problems.append(f"{_place(table)}: it is the plugin of {_place(other)}, too; make them one table")
+                self._problems.append(
+                    f"{_place(table)} is of the same plugin as plugins.{other.name}; make them one table"
+                )
             self._merge(self._data, table.content, self._shape, (), table)
         settled = Settled(self._model) if self._problems else self._validated()
         settled.problems = (*self._problems, *settled.problems)
@@ -129,7 +131,7 @@ class _Settling:
                 if into[key] is _ABSENT:
                     del into[key]
 
-    def _read(self, value: object, shape: Shape, path: Path, table: PluginTable) -> object:
+    def _read(self, value: Any, shape: Shape, path: Path, table: PluginTable) -> object:
         """The value with the environment variables in it looked up; `_ABSENT` for one that is not set."""
         if isinstance(value, dict) and shape.takes_table:  # in a list; another has been merged
             inside: dict[str, Any] = {}
@@ -138,23 +140,25 @@ class _Settling:
         if isinstance(value, list):
             items = [self._read(item, shape.each, (*path, at), table) for at, item in enumerate(value)]
             return [item for item in items if item is not _ABSENT]
-        if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
-            return self._variable(value["env"], shape, path, table)
-        if shape.secret and isinstance(value, str):
-            self._secrets.append(value)
+        is_variable = isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str)
+        if table.origin.kind == "project" and (shape.secret or is_variable):
+            # By the name of a variable it could have anything of the environment sent to where it ought not go.
+            what = "an environment variable" if is_variable else "a secret"
+            self._problems.append(f"{_place(table, path)} is {what}, and must not be set by a project")
+            return _ABSENT
+        if is_variable:
+            return self._variable(value["env"], path)
+        if shape.secret:
+            self._secrets.append(str(value))
             self._exposed.add(table.origin.place)
         return value
 
-    def _variable(self, name: str, shape: Shape, path: Path, table: PluginTable) -> object:
-        if table.origin.kind == "project":  # it could send anything of the environment to where it ought not go
-            self._problems.append(f"{_place(table, path)} must not be read from the environment by a project")
-            return _ABSENT
+    def _variable(self, name: str, path: Path) -> object:
         self._variables[path] = name
         value = os.environ.get(name)
         if value is None:
             return _ABSENT
-        if shape.secret:
-            self._secrets.append(value)
+        self._secrets.append(value)  # as a rule it is one; else it would stand in the file
         return value
 
     # -- validating ------------------------------------------------------------------------------------------------
@@ -224,7 +228,7 @@ class _Settling:
         return shape
 
     def _is_secret(self, path: Path) -> bool:
-        return any(self._shape_at(path[:length]).secret for length in range(len(path) + 1))
+        return path in self._variables or any(self._shape_at(path[:length]).secret for length in range(len(path) + 1))
 
     # -- showing ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +240,8 @@ class _Settling:
             if found != path:
                 value, note = None, note and f"{note}, which is not set"
             key = f"plugins.{self._plugin.name}{_dotted(path)}"
-            yield Setting(key, masked(value, self._shape_at(path)), table.origin, note)
+            hidden = MASK if variable and value is not None else masked(value, self._shape_at(path))
+            yield Setting(key, hidden, table.origin, note)
 
 
 def masked(value: object, shape: Shape) -> object:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["misspelled", "remarks", "settings"]
 
 _DEFAULT: Final = Origin("default")
+_NOT_THERE: Final = object()
 
 
 def settings(plugins: Iterable[tuple[Plugin, Settled | None]], tables: Sequence[PluginTable]) -> list[Setting]:
@@ -62,10 +63,12 @@ def _defaults(key: str, value: Any, shape: Shape) -> Iterator[Setting]:
     """What a validated table has at each place."""
     for name in shape.keys:
         inner = shape.at(name)
-        item = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-        if inner is not None and inner.keys and not isinstance(item, dict | list | tuple | None):
+        item = value.get(name, _NOT_THERE) if isinstance(value, dict) else getattr(value, name, _NOT_THERE)
+        if inner is None or item is _NOT_THERE:  # it is a key of another member of a union, or an alias
+            continue
+        if inner.keys and not isinstance(item, dict | list | tuple | None):
             yield from _defaults(f"{key}.{name}", item, inner)
-        elif inner is not None:
+        else:
             yield Setting(f"{key}.{name}", masked(item, inner), _DEFAULT)
 
 

@@ -107,6 +107,11 @@ class _Entry:
         hooks = tuple(hook.name for hook in self.hooks if hook.name in RUN_HOOKS) if self.usable else ()
         return {**named, "hooks": hooks} if hooks else named
 
+    @property
+    def config(self) -> object:
+        """What its hooks get as `config`."""
+        return self.settled and self.settled.value
+
     def mark(self, **changes: Any) -> None:
         self.plugin = dataclasses.replace(self.plugin, **changes)
 
@@ -174,7 +179,7 @@ class PluginSet:
         """Let every plugin add its commands to `cli`; one that fails is marked, and its contributions stay."""
         for hook, entry in self._hooks("register_commands"):
             try:
-                _call(hook, cli=cli)
+                _call(hook, cli=cli, config=entry.config)
             except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
                 self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
 
@@ -378,7 +383,7 @@ def _declared(hook: _Hook | None) -> type | None:
 
 
 def _given(hook: _Hook, entry: _Entry) -> Iterable[object]:
-    given: Any = _call(hook, config=entry.settled and entry.settled.value)
+    given: Any = _call(hook, config=entry.config)
     return () if given is None else given
 
 

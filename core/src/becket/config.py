@@ -15,7 +15,8 @@ key                                  a project may          means
 `tools`                              set it                 the tools of `becket run`, instead of those that only look
 `sinks`                              add names              sinks that observe every run
 `policies`                           no                     policies that decide on every tool call, by name
-`[limits]`                           set, and lower yours   the fields of `becket.Limits`; `"none"` for no limit
+`[limits]`                           set, and lower yours   the fields of `becket.Limits`; `"none"` for no limit. Not
+                                                            `hook_seconds`
 `[options]`                          set them               the fields of `becket.ModelOptions`, but for `extra`
 `allow`, `block`, `require`,         no                     which plugins are loaded, and their order; see
 `order`                                                     `becket.Runtime`
@@ -229,9 +230,12 @@ class Config:
         Raises:
             ConfigError: Something is wrong with it, and it is not `lenient`.
         """
+        import copy
+
         from becket._config_keys import Layer, merged
 
-        return _checked(merged([Layer(table, Origin("code"))], {}), lenient=lenient)
+        own = copy.deepcopy(dict(table))
+        return _checked(merged([Layer(own, Origin("code"))], {}), lenient=lenient)
 
 
 def load_config(

@@ -106,13 +106,14 @@ def register_policies(config: Any) -> Iterable[Policy] | None:
 
 
 @hookspec
-def register_commands(cli: Any) -> None:
+def register_commands(cli: Any, config: Any) -> None:
     """Add commands to a command line. Called when a command line asks for them, not when the runtime is built.
 
     What was added before it raised stays added; what the plugin contributes besides commands stays in use.
 
     Args:
         cli: The group of commands to add to. The program `becket` passes a `click.Group`.
+        config: The plugin's table, as in the hooks above; without what a project's file says.
     """
 
 

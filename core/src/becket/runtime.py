@@ -107,6 +107,8 @@ class Runtime:
         from becket.config import Config
 
         config = Config() if config is None else config
+        if not isinstance(config, Config):
+            raise ConfigError(f"config is {config!r}; it takes a becket.Config, such as load_config() reads")
         if allow is None:
             allow = config.allow
         choice = Choice(

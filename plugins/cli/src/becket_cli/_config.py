@@ -60,7 +60,7 @@ def show(plugins: Sequence[str], state: State, *, as_json: bool) -> int:
         )
         _lists.echo("")
         _lists.show(
-            [row | {"shown": _shown(row["value"]), "where": _where(row)} for row in settings],
+            [row | {"shown": _shown(row), "where": _where(row)} for row in settings],
             {"KEY": "key", "VALUE": "shown", "FROM": "where"},
             as_json=False,
             otherwise="",
@@ -75,9 +75,11 @@ def _plain(value: object) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def _shown(value: object) -> str:
-    """The value as a file has it; nothing where there is none."""
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+def _shown(row: Row) -> str:
+    """The value as a file has it; nothing where there is none, but for limits, where that is a value."""
+    if row["value"] is None:
+        return '"none"' if row["key"].startswith("limits.") else ""
+    return json.dumps(row["value"], ensure_ascii=False)
 
 
 def _where(row: Row) -> str:

@@ -65,7 +65,7 @@ def found(
     """The user's file, then the project's, as far as they are wanted."""
     usual = own_file(environ)
     own = path if path is not None else environ.get("BECKET_CONFIG") or usual if user else ""
-    if own:
+    if own or path is not None:
         yield _user(Path(own), must_be_there=own != usual)
     if project is not False:
         try:

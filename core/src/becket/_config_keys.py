@@ -241,13 +241,15 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...?`, or the list of what there is, for a key that is not known."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if not near:  # it may be right but for the table that it belongs into
-        ends = {key.rpartition(".")[2]: key for key in reversed(known)}
-        near = [ends[end] for end in difflib.get_close_matches(name.rpartition(".")[2], ends, n=1)]
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    table, dot, _ = name.rpartition(".")
-    beside = [key for key in known if key.rpartition(".")[0] == table] or known
-    return f"; there is: {', '.join(key.removeprefix(table + dot) for key in beside)}"
+    table, dot, last = name.rpartition(".")
+    beside: dict[str, None] = {}
+    elsewhere: dict[str, str] = {}
+    for key in known:
+        if key.startswith(table + dot):
+            beside[key.removeprefix(table + dot).partition(".")[0]] = None
+        elsewhere.setdefault(key.rpartition(".")[2], key)
+    if near := difflib.get_close_matches(last, beside, n=1):
+        return f"; did you mean {table + dot + near[0]!r}?"
+    if near := difflib.get_close_matches(last, elsewhere, n=1):  # right but for the table that it belongs into
+        return f"; did you mean {elsewhere[near[0]]!r}?"
+    return f"; there is: {', '.join(beside) or 'none'}"

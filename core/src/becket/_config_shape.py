@@ -30,7 +30,7 @@ def is_model(item: object) -> bool:
 def required(model: type) -> list[str]:
     """The keys that a table of this model must have."""
     if _is_typeddict(model):
-        return sorted(getattr(model, "__required_keys__", ()))
+        return _required_of_typeddict(model)
     if _is_pydantic(model):
         fields: Mapping[str, Any] = getattr(model, "model_fields", {})
         return [_aliases(name, info)[0] for name, info in fields.items() if info.is_required()]
@@ -125,13 +125,18 @@ class Shape:
 
 def _fields(model: type) -> dict[str, object]:
     """The keys of a model with their annotations."""
-    hints = typing.get_type_hints(model, include_extras=True)
     if _is_pydantic(model):
         fields: Mapping[str, Any] = getattr(model, "model_fields", {})
-        return {alias: hints[name] for name, info in fields.items() for alias in _aliases(name, info, model)}
+        return {alias: _annotation(info) for name, info in fields.items() for alias in _aliases(name, info, model)}
+    hints = typing.get_type_hints(model, include_extras=True)
     if dataclasses.is_dataclass(model):
         return {item.name: hints[item.name] for item in dataclasses.fields(model) if item.init}
     return hints
+
+
+def _annotation(info: Any) -> object:
+    """The annotation of a field of pydantic's, which has looked up the names in it and taken it apart."""
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
 
 
 def _aliases(name: str, info: Any, model: Any = None) -> list[str]:
@@ -142,6 +147,18 @@ def _aliases(name: str, info: Any, model: Any = None) -> list[str]:
     config = getattr(model, "model_config", {})
     by_name = not aliases or config.get("populate_by_name") or config.get("validate_by_name")
     return [*aliases, name] if by_name else aliases
+
+
+def _required_of_typeddict(model: type) -> list[str]:
+    # Where annotations are texts, as they are in most modules, Python itself does not see the marks in them.
+    hints = typing.get_type_hints(model, include_extras=True)
+    origins = {key: typing.get_origin(hint) for key, hint in hints.items()}
+    keys: frozenset[str] = getattr(model, "__required_keys__", frozenset())
+    return [
+        key
+        for key, origin in origins.items()
+        if origin is typing.Required or (key in keys and origin is not typing.NotRequired)
+    ]
 
 
 def _is_typeddict(item: type) -> bool:

@@ -133,14 +133,13 @@ class _Settling:
 
     def _read(self, value: Any, shape: Shape, path: Path, table: PluginTable) -> object:
         """The value with the environment variables in it looked up; `_ABSENT` for one that is not set."""
+        is_variable = isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str)
         if isinstance(value, dict) and shape.takes_table:  # in a list; another has been merged
             inside: dict[str, Any] = {}
             self._merge(inside, value, shape, path, table)
             return inside
         if isinstance(value, list):
-            items = [self._read(item, shape.each, (*path, at), table) for at, item in enumerate(value)]
-            return [item for item in items if item is not _ABSENT]
-        is_variable = isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str)
+            return self._read_list(value, shape if shape.secret else shape.each, path, table)
         if table.origin.kind == "project" and (shape.secret or is_variable):
             # By the name of a variable it could have anything of the environment sent to where it ought not go.
             what = "an environment variable" if is_variable else "a secret"
@@ -152,6 +151,17 @@ class _Settling:
             self._secrets.append(str(value))
             self._exposed.add(table.origin.place)
         return value
+
+    def _read_list(self, value: Sequence[Any], shape: Shape, path: Path, table: PluginTable) -> list[object]:
+        items: list[object] = []
+        for item in value:
+            here = (*path, len(items))
+            read = self._read(item, shape, here, table)
+            if read is _ABSENT:
+                self._variables.pop(here, None)
+            else:
+                items.append(read)
+        return items
 
     def _variable(self, name: str, path: Path) -> object:
         self._variables[path] = name
@@ -204,7 +214,7 @@ class _Settling:
     def _quoted(self, path: Path, value: object) -> str:
         if isinstance(value, dict) or self._is_secret(path):
             return ""
-        return f" is {shown(masked(value, self._shape_at(path)))}"
+        return f" is {shown(self._hidden(value, path))}"
 
     def _said(self, message: str) -> str:
         """What pydantic, or a validator of the plugin, says; whatever it quotes of a secret is masked."""
@@ -234,14 +244,23 @@ class _Settling:
 
     def _settings(self) -> Iterator[Setting]:
         for path, table in self._set.items():
+            if any(other != path and other[: len(path)] == path for other in self._set):
+                continue  # a list of tables, whose keys come for themselves
             found, value = self._found(path)
             variable = self._variables.get(path)
             note = f"from the environment variable {variable}" if variable else ""
             if found != path:
                 value, note = None, note and f"{note}, which is not set"
             key = f"plugins.{self._plugin.name}{_dotted(path)}"
-            hidden = MASK if variable and value is not None else masked(value, self._shape_at(path))
-            yield Setting(key, hidden, table.origin, note)
+            yield Setting(key, self._hidden(value, path), table.origin, note)
+
+    def _hidden(self, value: object, path: Path) -> object:
+        """The value without what is secret in it, or has come from the environment."""
+        if value is not None and self._is_secret(path):
+            return MASK
+        if isinstance(value, list):
+            return [self._hidden(item, (*path, at)) for at, item in enumerate(value)]
+        return masked(value, self._shape_at(path))
 
 
 def masked(value: object, shape: Shape) -> object:

@@ -55,7 +55,7 @@ def _of_plugin(plugin: Plugin, settled: Settled) -> Iterator[Setting]:
     if settled.model is not None and settled.value is not None:
         is_set = [setting.key for setting in settled.settings]
         for default in _defaults(key, settled.value, Shape(settled.model)):
-            if not any(f"{one}.".startswith(f"{default.key}.") for one in is_set):
+            if not any(one == default.key or one.startswith((f"{default.key}.", f"{default.key}[")) for one in is_set):
                 yield default
 
 

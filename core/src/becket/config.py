@@ -253,7 +253,8 @@ def load_config(
             the user's own, if it is there.
         user: Whether to read the user's file where no `path` is given.
         project: Whether to look for a project's file: True from the working directory, or the folder to look from.
-        environ: The environment variables, in place of this process's.
+        environ: The environment variables, in place of this process's. Those that a plugin's table names are looked up
+            when a `Runtime` is built, and are this process's.
         lenient: Whether to collect what is wrong in `Config.problems`, and to go on without it.
 
     Raises:

@@ -113,7 +113,7 @@ def register_commands(cli: Any, config: Any) -> None:
 
     Args:
         cli: The group of commands to add to. The program `becket` passes a `click.Group`.
-        config: The plugin's table, as in the hooks above; without what a project's file says.
+        config: As in the hooks above. The program `becket` reads no project's file for it.
     """
 
 

@@ -63,7 +63,7 @@ def settle(plugin: Plugin, model: type | None, tables: Sequence[PluginTable]) ->
     if not own:
         return _unset(plugin, model)
     if model is None:
-        why = f"{plugin.title} takes no configuration"
+        why = f"{plugin.title} takes no configuration; take the table out"
         return Settled(problems=tuple(f"{_place(table)}: {why}" for table in own))
     return _Settling(plugin, model, own).settled()
 

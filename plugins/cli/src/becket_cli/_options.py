@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -53,6 +55,8 @@ def config_option(command: F) -> F:
 def _want_config(ctx: click.Context, _param: click.Parameter, path: str | None) -> None:
     if path is not None:
         ctx.ensure_object(State).config = path
+        # For the commands of plugins, and for the programs that tools start.
+        os.environ["BECKET_CONFIG"] = str(Path(path).absolute())
 
 
 def json_option(command: F) -> F:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import click
-from becket import BatchSinkRun, PluginError, RunFailed, RunFinished, RunInfo, RunStarted, Runtime
+from becket import BatchSinkRun, PluginError, RunFailed, RunFinished, RunInfo, RunStarted, Runtime, load_config
 
 from becket_journal._format import JournalError
 from becket_journal._reader import Journal
@@ -37,7 +37,7 @@ def replay(file: str, sinks: Sequence[str], *, as_json: bool) -> None:
     names = sinks or ([] if as_json else ["console"])
     chosen: list[Sink] = []
     if names:
-        runtime = Runtime()
+        runtime = Runtime(sinks=(), config=load_config())
         chosen = [runtime.sink(name) for name in names]
     if as_json:
         chosen.append(_Lines())

@@ -259,6 +259,22 @@ def test_a_list_quotes_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'texts is ["a", "**********"]: list should' in wrong(Texts, {"texts": ["a", {"env": "VENDOR_KEY"}]})
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_a_model_that_fails_on_a_table_is_no_reason_to_go_on_without_its_plugin(kind: type[BaseException]) -> None:
+    class Failing(BaseModel):
+        api_key: SecretStr
+
+        @field_validator("api_key")
+        @classmethod
+        def _fail(cls, given: SecretStr) -> SecretStr:
+            raise kind(f"cannot read {given.get_secret_value()}")
+
+    assert wrong(Failing, {"api_key": SECRET}) == (
+        f"plugins.plugin: the plugin's own model fails on it: {kind.__name__}: cannot read **********; "
+        "that is for plugin 'Plugin' to mend, unless you take the table out"
+    )
+
+
 def test_it_is_told_with_the_file_that_says_it(tmp_path: Path) -> None:
     path = tmp_path / "becket.toml"
     path.write_text('[plugins.plugin]\nlargest = "big"\n')

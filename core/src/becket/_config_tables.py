@@ -181,6 +181,13 @@ class _Settling:
             return Settled(self._model, adapter.validate_python(self._data))
         except ValidationError as error:
             return self._refused(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a validator of the plugin
+            # Told as a wrong table, and not as a broken plugin that is left out: whoever wrote the table relies on it.
+            # And what was raised is not kept, since it may quote a secret.
+            why = f"{type(error).__name__}: {self._masked_text(str(error))}"
+            place = _place(self._tables[0])
+            whose = f"that is for {self._plugin.title} to mend, unless you take the table out"
+            return Settled(self._model, problems=(f"{place}: the plugin's own model fails on it: {why}; {whose}",))
 
     def _refused(self, error: ValidationError) -> Settled:
         wrong: list[str] = []
@@ -218,10 +225,14 @@ class _Settling:
 
     def _said(self, message: str) -> str:
         """What pydantic, or a validator of the plugin, says; whatever it quotes of a secret is masked."""
-        message = " ".join(message.removeprefix("Value error, ").removeprefix("Assertion failed, ").split())
-        for secret in filter(None, self._secrets):
-            message = message.replace(secret, MASK)
+        message = self._masked_text(message.removeprefix("Value error, ").removeprefix("Assertion failed, "))
         return message[:1].lower() + message[1:]
+
+    def _masked_text(self, text: str) -> str:
+        """A text, on one line, without the secrets of the table."""
+        for secret in sorted(filter(None, self._secrets), key=len, reverse=True):  # one may hold another
+            text = text.replace(secret, MASK)
+        return " ".join(text.split())
 
     def _table(self, path: Path) -> PluginTable:
         """Who has set what is at `path`, or what is around it, or below it."""

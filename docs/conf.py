@@ -1,4 +1,4 @@
-"""How the pages are built: `uv run --group docs sphinx-build -W -n -b dirhtml docs docs/_build` (see CONTRIBUTING.md).
+"""How the pages are built: `uv run sphinx-build -W -n -b dirhtml docs docs/_build`; see CONTRIBUTING.md.
 
 Every reference must lead somewhere: a broken link, an anchor that is not there, a page outside the navigation and a
 type in a signature that is not documented are errors.
@@ -128,11 +128,11 @@ def _read_docstring(app: Sphinx, what: str, name: str, obj: object, options: obj
 
 
 def _signature(
-    app: Sphinx,  # noqa: ARG001  the arguments are Sphinx's
-    what: str,  # noqa: ARG001
-    name: str,  # noqa: ARG001
+    app: Sphinx,
+    what: str,
+    name: str,
     obj: object,
-    options: object,  # noqa: ARG001
+    options: object,
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None] | None:

@@ -1,4 +1,4 @@
-"""What the README and the pages under docs say is what happens: their Python runs, their commands print what is shown."""
+"""What the README and the pages under docs say is what happens: Python runs, commands print what is shown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def steps(page: Path) -> list[tuple[str, str, str]]:
 
 
 def shown(text: str) -> re.Pattern[str]:
-    """What is shown of an output: `...` stands for any text, on a line of its own for any lines; spaces are counted once."""
+    """What is shown of an output: `...` stands for any text, alone on a line for any lines; spaces count once."""
     lines = [re.sub(r"\\\.\\\.\\\.", ".*", re.escape(" ".join(line.split()))) for line in text.splitlines()]
     return re.compile("".join("(?:.*\n)*" if line == ".*" else f"{line}\n" for line in lines))
 
@@ -132,7 +132,9 @@ def test_the_plugin_of_the_tutorial_is_installed_and_used(tmp_path: Path) -> Non
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text, encoding="utf-8")
     site = installed(tmp_path / "becket-words", tmp_path)
-    (command,) = [line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")]
+    (command,) = [
+        line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")
+    ]
     asked = ["run", "-q", "-t", "count_words", command.split('"')[1]]
     assert run(sys.executable, "-m", "becket_cli", *asked, cwd=tmp_path, PYTHONPATH=site) == "6\n"
 
@@ -206,7 +208,9 @@ async def test_the_server_of_the_page_on_fastapi_answers() -> None:
 
 
 DECISIONS = sorted(page for page in (DOCS / "explanation" / "decisions").glob("*.md") if page.stem != "index")
-TESTS = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in file.parts)
+TESTS = "".join(
+    file.read_text(encoding="utf-8") for file in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in file.parts
+)
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)

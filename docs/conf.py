@@ -16,6 +16,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from becket.events import EventBase
+from sphinx import addnodes
 from sphinx.domains.python import PyXRefRole
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.util.inspect import stringify_signature
@@ -86,9 +87,7 @@ class _Name(PyXRefRole):
     ) -> Any:
         """The text, unchanged."""
         refnode["becket-maybe"] = True
-        found = super().process_link(env, refnode, has_explicit_title, title, target)
-        refnode.attributes.pop("refspecific", None)  # an exact name, or code: not whatever ends in it
-        return title, found[1]
+        return title, super().process_link(env, refnode, has_explicit_title, title, target)[1]
 
 
 def _resolve(app: Sphinx, env: BuildEnvironment, node: Any, contnode: nodes.Element) -> nodes.Element | None:
@@ -101,9 +100,11 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: Any, contnode: nodes.Elem
         return None
     module, _, name = target.rpartition(".")
     if not module or module.startswith("becket"):
-        for full, entry in env.domains.python_domain.objects.items():
-            if full.rpartition(".")[2] == name and entry.objtype in _TOP and full.startswith(module.partition(".")[0]):
-                return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, full)
+        known = env.domains.python_domain.objects
+        full = [key for key, entry in known.items() if key.rpartition(".")[2] == name and entry.objtype in _TOP]
+        package = (module or node.get("py:module") or "becket").partition(".")[0]
+        for key in sorted(full, key=lambda key: key.partition(".")[0] != package):  # its own package's, if it has one
+            return make_refnode(app.builder, node["refdoc"], known[key].docname, known[key].node_id, contnode, key)
     if node.get("becket-maybe") or name.startswith("_") or len(name) == 1 or _is_outside(target):
         return contnode
     return None
@@ -119,6 +120,12 @@ def _is_outside(target: str) -> bool:
     with contextlib.suppress(ImportError):
         return hasattr(importlib.import_module(module), name)
     return False
+
+
+def _exact(app: Sphinx, doctree: nodes.document) -> None:
+    """Look for the names in signatures as they stand, and not for whatever ends in them."""
+    for node in doctree.findall(addnodes.pending_xref):
+        node.attributes.pop("refspecific", None)
 
 
 def _read_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -154,4 +161,5 @@ def setup(app: Sphinx) -> None:
     app.add_role("becket", _Name())
     app.connect("autodoc-process-docstring", _read_docstring)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("doctree-read", _exact)
     app.connect("missing-reference", _resolve)

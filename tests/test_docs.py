@@ -17,9 +17,14 @@ from becket import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+FIRST = ROOT / "README.md"
+PAGES = [
+    FIRST,
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+]
 PLUGIN = DOCS / "tutorial" / "plugin.md"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = FIRST.read_text(encoding="utf-8")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -46,7 +51,7 @@ STEP = re.compile(r"(?:`([\w./-]+)`:\n\n)?^```(python|toml|console)\n(.*?)^```$"
 
 def steps(page: Path) -> list[tuple[str, str, str]]:
     found = STEP.findall(page.read_text(encoding="utf-8"))
-    return [(name, language, text) for name, language, text in found if page.name != "README.md" or "shout" not in text]
+    return [(name, language, text) for name, language, text in found if page != FIRST or "shout" not in text]
 
 
 def shown(text: str) -> re.Pattern[str]:
@@ -60,7 +65,7 @@ def check_console(text: str, cwd: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
-        printed = run("bash", "-c", f"{command} 2>&1", cwd=cwd, PATH=path, COLUMNS="200")
+        printed = run("bash", "-c", f"exec 2>&1\n{command}", cwd=cwd, PATH=path, COLUMNS="200")
         printed = "".join(f"{' '.join(line.split())}\n" for line in printed.splitlines())
         assert shown(output).fullmatch(printed), f"{command}\n{printed}"
 
@@ -78,7 +83,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
             program = tmp_path / "example.py"
             program.write_text(text, encoding="utf-8")
             output = run(sys.executable, "-W", "error", program, cwd=tmp_path)
-            if page.name == "README.md":
+            if page == FIRST:
                 assert output == "49"
 
 
@@ -114,8 +119,8 @@ def installed(project: Path, tmp_path: Path) -> str:
 def test_the_smallest_plugin_builds_installs_and_is_found(tmp_path: Path) -> None:
     project = tmp_path / "becket-shout"
     project.mkdir()
-    (toml,) = blocks(ROOT / "README.md", "toml")
-    (module,) = [block for block in blocks(ROOT / "README.md", "python") if "shout" in block]
+    (toml,) = blocks(FIRST, "toml")
+    (module,) = [block for block in blocks(FIRST, "python") if "shout" in block]
     assert (len(toml.splitlines()), len(module.splitlines())) == (6, 5)
     (project / "pyproject.toml").write_text(toml, encoding="utf-8")
     (project / "becket_shout.py").write_text(module, encoding="utf-8")

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003  tools' annotations are resolved
 from contextvars import ContextVar
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,6 +26,7 @@ from becket import (
     event_from_json,
     tool,
 )
+from becket._backend import current_backend
 from becket.testing import ListSink, ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
@@ -881,3 +883,14 @@ def test_without_an_event_loop_the_error_says_what_to_do() -> None:
     stream = make(ScriptedProvider(text("a"))).stream_async("go")
     with pytest.raises(RuntimeError, match=r"no event loop runs here.*agent\('...'\)"):
         stream.__anext__().send(None)
+
+
+@pytest.mark.parametrize("other", ["asyncio", "trio"])
+async def test_a_run_starts_while_another_thread_is_importing_an_event_loop(
+    other: str, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that is being imported is in `sys.modules`, and holds nothing yet."""
+    if other == anyio_backend_name:
+        return  # it runs here, so it is imported
+    monkeypatch.setitem(sys.modules, other, ModuleType(other))
+    assert current_backend().here()

@@ -20,7 +20,7 @@ from becket.content import (
     ToolResult,
     Usage,
 )
-from becket.errors import BecketError, ConfigError, PluginError, ProtocolError, ProviderError, ToolError
+from becket.errors import BecketError, ConfigError, PluginError, ProtocolError, ProviderError, SessionError, ToolError
 from becket.events import (
     CycleFinished,
     CycleStarted,
@@ -65,6 +65,7 @@ from becket.tools import Tool, ToolContext, tool
 if TYPE_CHECKING:
     from becket._marker import hookimpl
     from becket.config import Approvals, Config, ProjectMaySet, load_config
+    from becket.session import MemorySessionStore, Session, SessionState, SessionStore, SessionUpdate
 
 __version__ = VERSION
 
@@ -97,6 +98,7 @@ __all__ = [
     "Limits",
     "MalformedArguments",
     "MemoryLog",
+    "MemorySessionStore",
     "Message",
     "MessageAdded",
     "ModelEvent",
@@ -124,6 +126,11 @@ __all__ = [
     "RunInfo",
     "RunStarted",
     "Runtime",
+    "Session",
+    "SessionError",
+    "SessionState",
+    "SessionStore",
+    "SessionUpdate",
     "Sink",
     "SinkRun",
     "StopReason",
@@ -155,7 +162,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What is needed to write a plugin, or to read a configuration, and costs those nothing who do neither."""
+    """What is needed for plugins, configuration and sessions, and costs those nothing who do without."""
     if name == "hookimpl":
         from becket._marker import hookimpl
 
@@ -164,4 +171,8 @@ def __getattr__(name: str) -> Any:
         from becket import config
 
         return getattr(config, name)
+    if name in {"MemorySessionStore", "Session", "SessionState", "SessionStore", "SessionUpdate"}:
+        from becket import session
+
+        return getattr(session, name)
     raise AttributeError(f"module 'becket' has no attribute {name!r}")

@@ -205,17 +205,18 @@ class _TrioBackend:
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The asyncio loop that runs in this thread. asyncio is not imported: where it was not, none runs."""
-    module = sys.modules.get("asyncio")
-    # `_get_running_loop` is documented for this use: unlike its sibling it raises nothing.
-    return None if module is None else module._get_running_loop()  # noqa: SLF001  as said above
+    # `_get_running_loop` is documented for this use: unlike its sibling it raises nothing. It is missing while another
+    # thread is importing asyncio; none runs here then.
+    running: Callable[[], Any] | None = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if running is None else running()
 
 
 def _trio_token() -> trio.lowlevel.TrioToken | None:
     """The token of the trio loop that runs in this thread."""
-    module = sys.modules.get("trio")
-    if module is None or not module.lowlevel.in_trio_run():
+    lowlevel: Any = getattr(sys.modules.get("trio"), "lowlevel", None)  # as above
+    if not hasattr(lowlevel, "in_trio_run") or not lowlevel.in_trio_run():
         return None
-    return module.lowlevel.current_trio_token()  # type: ignore[no-any-return]
+    return lowlevel.current_trio_token()  # type: ignore[no-any-return]
 
 
 def current_backend() -> Backend:

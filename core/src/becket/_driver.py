@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -26,6 +27,7 @@ from becket.turn import Turn
 if TYPE_CHECKING:
     from becket._backend import Backend
     from becket._plan import RunPlan
+    from becket._sessions import SessionRun
     from becket.content import Message, StopReason
     from becket.events import Event
     from becket.policies import Answer
@@ -48,6 +50,7 @@ class Driver:
     """
 
     __slots__ = (
+        "_abandoned",
         "_alarm",
         "_backend",
         "_closed",
@@ -55,11 +58,13 @@ class Driver:
         "_effects",
         "_failure",
         "_finished",
+        "_leaving",
         "_observers",
         "_plan",
         "_prompt",
         "_runtime",
         "_scope",
+        "_session",
         "_session_id",
         "buffer",
         "parent",
@@ -82,7 +87,7 @@ class Driver:
         *,
         history: list[Message],
         context: object,
-        session_id: str | None = None,
+        session: SessionRun | None = None,
     ) -> None:
         self.turn = Turn(os.urandom(16).hex(), history)
         self.state: Literal["new", "running", "over"] = "new"
@@ -91,9 +96,12 @@ class Driver:
         self._runtime = runtime
         self._prompt = prompt
         self._context = context
-        self._session_id = session_id
+        self._session = session
+        self._session_id = None if session is None else session.session_id
         self._failure: BaseException | None = None
         self._closed = False
+        self._abandoned = False
+        self._leaving = False
         self.parent: Driver | None = None
 
     # -- the reader's side -----------------------------------------------------------------------------------------
@@ -123,7 +131,7 @@ class Driver:
 
     async def close(self, grace: float) -> None:
         """End the run and the reading of it."""
-        self._closed = True
+        self._closed = self._leaving = True
         if self.state == "new":
             self.state = "over"
             return
@@ -137,11 +145,22 @@ class Driver:
 
     def dropped(self) -> None:
         """Nobody holds the handle. Called in any thread, in the middle of anything: only posts."""
+        self._leaving = True
         self._backend.post(self._drop)
 
     def _drop(self) -> None:
         self.buffer.drop()
         self.cancel("cancelled")
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the run is about to be over: its end was asked for, or its terminal event is out."""
+        return self._leaving or self.turn.phase == "done"
+
+    @property
+    def gone(self) -> bool:
+        """Whether the run is over, or can never be, since its event loop was closed."""
+        return self.state == "over" or not self._backend.post(_nothing)
 
     def _is_inside(self) -> bool:
         """Whether the caller works for this run, or for one nested in it."""
@@ -164,6 +183,7 @@ class Driver:
         """Cancel the run; it then has `grace` seconds to clean up. From any thread; the first reason stands."""
         if self.state != "running":
             return
+        self._leaving = True
         if not self._backend.here():
             self._backend.post(lambda: self.cancel(reason, grace))
             return
@@ -184,8 +204,13 @@ class Driver:
 
     def _abandon(self) -> None:
         """The time for cleaning up is over: end the run from outside, and leave its task to itself."""
+        if self._abandoned:
+            return
+        self._abandoned = True
         running = sorted(self._effects.calls.running.values())
         rest = "its log or its sinks" if self.turn.need == "nothing" else f"the model {self._plan.model_id}"
+        if self._session is not None and self._session.storing:
+            rest = "its session store"
         logger.error(
             "run %s did not end when it was cancelled; left behind: %s",
             self.turn.run_id,
@@ -193,7 +218,11 @@ class Driver:
         )
         self._settle(self._effects.failure)
         self._scope.cancel()
-        self._over()
+        if self._session is None:
+            self._over()
+        else:
+            keep = partial(self._keep, self._session)
+            self._backend.spawn(keep, f"becket run {self.turn.run_id}, its session", self._over)
 
     # -- the driver ------------------------------------------------------------------------------------------------
 
@@ -221,8 +250,11 @@ class Driver:
             observers=self._observers,
             stop=self._interrupt,
             stuck=self._stuck,
+            save=None if self._session is None else self._session.save,
         )
         self.state = "running"
+        if self._session is not None:
+            self._effects.failure = self._session.enter(self, self.turn.run_id)
         tasks = self._runtime.home(self)
         if tasks is None:
             self._backend.spawn(self._main, f"becket run {self.turn.run_id}", self._ended)
@@ -241,8 +273,12 @@ class Driver:
             else:
                 await self._drive()
         finally:
-            await self._flush()
-            self._over()
+            try:
+                if not self._abandoned:
+                    await self._flush()
+            finally:
+                if not self._abandoned:  # else this task is a leftover, and the run ends without it
+                    self._over()
 
     async def _flush(self) -> None:
         """Let the log make the end of the run last, within the grace, before the reader is told that it is over."""
@@ -251,6 +287,21 @@ class Driver:
                 await self._effects.flush()
         except Exception as error:  # noqa: BLE001  the record of the run is not whole: its reader must know
             self._failure = self._failure or error
+        if self._session is None:
+            return
+        if not self._backend.here():  # thrown away: its event loop was closed in the middle of the run
+            logger.error("run %s: its event loop was closed; its last cycle is not in its session", self.turn.run_id)
+            return
+        forget = self._alarm.after(2 * GRACE, self._abandon)  # for a store that swallows its cancellation
+        await self._keep(self._session)
+        forget()
+
+    async def _keep(self, session: SessionRun) -> None:
+        """Store what the session does not have yet. Where that fails, the reader must know."""
+        failure = await session.finish()
+        if failure is not None and self._failure is not None:
+            self._failure.add_note(str(failure))
+        self._failure = self._failure or failure
 
     async def _observed(self) -> None:
         """The run with its sinks, which are open from before its first event until after its last."""
@@ -274,15 +325,13 @@ class Driver:
             self._failure = self._failure or self._observers.fatal()
 
     async def _drive(self) -> None:
-        plan = self._plan
-        started = RunStarted(plan.agent, plan.model_id, self._prompt, self._session_id)
         failure: BaseException | None = None
         try:
             with self._scope:
                 if self._effects.failure is None:
-                    await run(self.turn, self._effects, started, plan.limits)
-                else:
-                    self._effects.emit(started)
+                    if self._session is not None:
+                        self._prompt = await self._session.load(self.turn, self._prompt)
+                    await run(self.turn, self._effects, self._started(), self._plan.limits)
         except Exception as error:  # noqa: BLE001  whatever it is: the reader gets it
             failure = unwrap(error)
         except BaseException as error:
@@ -292,8 +341,16 @@ class Driver:
                 raise
         self._settle(failure or self._effects.failure)
 
+    def _started(self) -> RunStarted:
+        return RunStarted(self._plan.agent, self._plan.model_id, self._prompt, self._session_id)
+
     def _settle(self, failure: BaseException | None) -> None:
         """Bring the run to its terminal event, without waiting."""
+        if self.turn.phase == "new":  # it was ended before it could begin
+            try:
+                self._effects.emit(self._started())
+            except Exception as error:  # noqa: BLE001  as below
+                failure = failure or error
         left = math.inf
         while (events := self.turn.close(self._reason(failure))) and len(events) < left:
             left = len(events)
@@ -313,9 +370,15 @@ class Driver:
         self.state = "over"
         self._alarm.close()
         self._runtime.leave(self)
+        if self._session is not None:
+            self._session.leave()
         self.buffer.close()
         self._finished.set()
 
     def _ended(self) -> None:
         """The task is over; where the loop was closed before its first step, nothing of `_main` has run."""
         self._over()
+
+
+def _nothing() -> None:
+    """Is only posted to see whether an event loop still takes calls."""

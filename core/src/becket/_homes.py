@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from becket._driver import Driver
-    from becket.providers import Provider
 
 __all__ = ["Homes"]
+
+
+class Closeable(Protocol):
+    """A provider, or a store."""
+
+    async def aclose(self) -> None:
+        """Let go of what is kept for the running event loop."""
+        ...
 
 
 class _Home:
@@ -89,15 +96,13 @@ class Homes:
             return next((home for home in self._open if home.backend.here()), None)
 
 
-async def close_providers(providers: Iterable[Provider], grace: float) -> None:
-    """Let each provider go of what it keeps for this event loop, whatever becomes of the others."""
-    for provider in providers:
+async def close_all(kept: Iterable[tuple[str, Closeable]], grace: float) -> None:
+    """Have each of these let go of what it keeps for this event loop, whatever becomes of the others."""
+    for title, one in kept:
         with anyio.move_on_after(grace, shield=True) as scope:
             try:
-                await provider.aclose()
+                await one.aclose()
             except Exception:
-                logger.exception("the provider %r failed to close; what it keeps open is left behind", provider.name)
+                logger.exception("%s failed to close; what it keeps open is left behind", title)
         if scope.cancelled_caught:
-            logger.error(
-                "the provider %r did not close within %g s; what it keeps open is left behind", provider.name, grace
-            )
+            logger.error("%s did not close within %g s; what it keeps open is left behind", title, grace)

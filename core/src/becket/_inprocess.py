@@ -31,7 +31,7 @@ from becket.events import (
 from becket.providers import ModelRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from becket._alarm import Alarm
     from becket._backend import Backend
@@ -77,6 +77,7 @@ class InProcessEffects:
         observers: Observers,
         stop: Callable[[], None],
         stuck: Callable[[str], None],
+        save: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._plan = plan
         self._turn = turn
@@ -90,6 +91,7 @@ class InProcessEffects:
         self._callback = plan.callback_handler
         self._stop = stop
         self._stuck = stuck
+        self._save = save
         self._alarm = alarm
         self.ending: StopReason | None = None
         self.failure: Exception | None = None
@@ -161,6 +163,8 @@ class InProcessEffects:
         await self._buffer.room()
         await self._observers.room()
         await self.flush()
+        if self._save is not None:
+            await self._save()
         if (fatal := self._observers.fatal()) is not None:
             raise fatal
 

@@ -12,7 +12,7 @@ import inspect
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from pluggy import PluginManager, PluginValidationError
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from becket.discovery import Candidate
 
 __all__ = ["Choice", "PluginSet"]
+
+T = TypeVar("T")
 
 Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies"]
 
@@ -182,6 +184,38 @@ class PluginSet:
                 _call(hook, cli=cli, config=entry.config)
             except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
                 self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+
+    def first(self, name: str, wanted: type[T], article: str) -> T | None:
+        """What the first plugin gives that gives anything for the hook `name`; None where none does.
+
+        A plugin that fails at it is marked, as for `commands`.
+
+        Args:
+            name: The hook.
+            wanted: What it must give.
+            article: How messages call one, with its article.
+
+        Raises:
+            PluginError: One failed: what the next one gives, or the default, would not be what was installed for this.
+        """
+        for hook, entry in self._hooks(name):
+            try:
+                made = _call(hook, config=entry.settled and entry.settled.value)
+                if made is not None and (inspect.isclass(made) or not isinstance(made, wanted)):
+                    raise TypeError(f"it gave {made!r}, which is no {wanted.__name__}")  # noqa: TRY301  as what a plugin raises
+            except (Exception, SystemExit) as error:
+                self._reject(entry, f"its {name} failed: {_said(error)}", error, hook=name)
+                plugin = entry.plugin
+                raise PluginError(
+                    f"{article} is not there: plugin {plugin.name!r} ({plugin.title}) was to give it, and "
+                    f"{plugin.reason}; mend it, or block it with -p no:{plugin.name}",
+                    plugin=plugin.name,
+                    distribution=plugin.distribution and plugin.title,
+                    hook=name,
+                ) from error
+            if made is not None:
+                return made
+        return None
 
     # -- loading ---------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, dataclass_transform
 
+from becket.errors import ProtocolError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
@@ -22,9 +24,21 @@ if TYPE_CHECKING:
 else:
     JsonValue = Any  # pydantic then serialises by the value itself; what enters was made JSON by `to_json_value`
 
-__all__ = ["DEPTH", "ByType", "JsonValue", "Value", "adapter", "clean_json", "clean_text", "to_json_value", "value"]
+__all__ = [
+    "DEPTH",
+    "ByType",
+    "JsonValue",
+    "Value",
+    "adapter",
+    "clean_json",
+    "clean_text",
+    "read_state",
+    "to_json_value",
+    "value",
+]
 
 V = TypeVar("V", bound="Value")
+S = TypeVar("S")
 
 DEPTH: Final = 100
 """Levels of lists and objects that a JSON value may have. pydantic writes 255 and reads 200, the event's included."""
@@ -102,6 +116,25 @@ def clean_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def read_state(cls: type[S], raw: str | bytes, what: str, version: int) -> S:
+    """The state of this class that its `to_json` wrote.
+
+    Raises:
+        ProtocolError: `raw` is no such state, or one of a later version than `version`.
+    """
+    from pydantic_core import from_json
+
+    try:
+        state = from_json(raw)
+        stored = state.get("version", 1) if isinstance(state, dict) else 1
+        if isinstance(stored, int) and stored > version:
+            raise ProtocolError(f"{what} was stored by a newer becket (state version {stored}); upgrade to go on")
+        read: S = adapter(cls).validate_python(state)  # type: ignore[arg-type]  # a class is hashable
+    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        raise ProtocolError(f"this is not {what}: {error}") from error
+    return read
 
 
 _SMALL: Final = 2**63

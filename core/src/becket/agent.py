@@ -9,20 +9,22 @@ from becket._decisions import needless
 from becket._driver import Driver
 from becket._plan import RunPlan
 from becket._values import clean_text
-from becket.content import AgentResult, Message, Prompt, to_conversation
+from becket.content import Message, Prompt, to_conversation
 from becket.errors import ConfigError
-from becket.events import RunFinished
 from becket.providers import Provider
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import Runtime, default_runtime
-from becket.stream import AgentStream
+from becket.stream import AgentStream, result_of
 from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from becket._sessions import SessionRun
+    from becket.content import AgentResult
     from becket.options import Limits, ModelOptions
     from becket.policies import Approver, Policy
+    from becket.session import Session
     from becket.sinks import Sink
 
 __all__ = ["Agent"]
@@ -158,9 +160,7 @@ class Agent:
         Raises:
             ConfigError: The prompt is empty or is none, or no model is to be had.
         """
-        plan = self._resolved(limits)
-        earlier, asked = to_conversation(history, prompt)
-        return AgentStream(Driver(plan, self._used_runtime(), asked, history=earlier, context=context))
+        return self._stream(prompt, history=history, context=context, limits=limits)
 
     async def invoke_async(
         self,
@@ -175,12 +175,7 @@ class Agent:
         Raises:
             Exception: Whatever made the run fail.
         """
-        result = AgentResult("cancelled")  # stands where the stream was closed under our hands
-        async with self.stream_async(prompt, history=history, context=context, limits=limits) as events:
-            async for event in events:
-                if isinstance(event, RunFinished):
-                    result = event.result
-        return result
+        return await result_of(self.stream_async(prompt, history=history, context=context, limits=limits))
 
     def __call__(
         self,
@@ -194,12 +189,41 @@ class Agent:
 
         The run lives in a thread of the runtime. The arguments are those of `stream_async`.
         """
+        return self._call(lambda: self.invoke_async(prompt, history=history, context=context, limits=limits))
 
-        async def work() -> AgentResult:
-            return await self.invoke_async(prompt, history=history, context=context, limits=limits)
+    def session(self, session_id: str) -> Session:
+        """A conversation with this agent, whose history the runtime's session store keeps from run to run.
 
-        result: AgentResult = self._used_runtime().call(work)
-        return result
+        A plain function: nothing is loaded before the first run. Any number of handles of one session may be made, of
+        this agent and of others.
+
+        Args:
+            session_id: Names the conversation in the store: a text of at most 256 characters, no control characters.
+
+        Raises:
+            ConfigError: The id is none.
+            PluginError: The plugin that was to give the session store failed to.
+        """
+        from becket.session import Session
+
+        return Session(self, session_id, self._used_runtime().session_store)
+
+    def _stream(
+        self,
+        prompt: Prompt,
+        *,
+        history: Sequence[Message] = (),
+        session: SessionRun | None = None,
+        context: object = None,
+        limits: Limits | None = None,
+    ) -> AgentStream:
+        """The stream of a run that goes on from a history, or in a session."""
+        plan = self._resolved(limits)
+        earlier, asked = to_conversation(history, prompt)
+        return AgentStream(Driver(plan, self._used_runtime(), asked, history=earlier, context=context, session=session))
+
+    def _call(self, work: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
+        return self._used_runtime().call(work)
 
     # -- resolving -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
     |-- PluginError      a plugin's: it could not be loaded, or its code failed
     |-- ProtocolError    a component's: it broke the contract it is called by
     |-- ProviderError    the remote side's: a model service refused or failed
+    |-- SessionError     a conversation's: another run goes on in it, it was changed elsewhere, or its store failed
     `-- ToolError        raised by a tool on purpose: its text goes to the model
 
 A message says what happened, who it concerns, and what to do next.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-__all__ = ["BecketError", "ConfigError", "PluginError", "ProtocolError", "ProviderError", "ToolError"]
+__all__ = ["BecketError", "ConfigError", "PluginError", "ProtocolError", "ProviderError", "SessionError", "ToolError"]
 
 
 class BecketError(Exception):
@@ -76,6 +77,26 @@ class ProviderError(BecketError):
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class SessionError(BecketError):
+    """A session cannot be used now: another run goes on in it, it was changed elsewhere, or its store failed.
+
+    Where the store failed, what it raised is the cause.
+
+    Attributes:
+        session_id: The session.
+        running: The id of the run that goes on in it, or None where that is not what is wrong.
+    """
+
+    def __init__(self, message: str, *, session_id: str, running: str | None = None) -> None:
+        super().__init__(message)
+        self.session_id = session_id
+        self.running = running
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As for PluginError.
+        return functools.partial(type(self), session_id=self.session_id), self.args, self.__dict__
 
 
 class ToolError(BecketError):

@@ -549,12 +549,14 @@ _KNOWN: Final = {cls.__dataclass_fields__["type"].default: cls for cls in get_ar
 
 
 def warm_up() -> None:
-    """Build what the events' JSON needs, so that the first `to_json` does not hold up an event loop.
+    """Build what the JSON of events and sessions needs, so that the first `to_json` does not hold up an event loop.
 
     Takes some 100 ms once; a host calls it where it starts up.
     """
+    from becket.session import SessionState, SessionUpdate
+
     kinds: tuple[Any, ...] = get_args(Event)
-    for kind in kinds:
+    for kind in (*kinds, SessionState, SessionUpdate):
         adapter(kind)
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from becket.hooks import HookContext
     from becket.policies import Policy, Verdict
     from becket.providers import ModelRequest, Provider
+    from becket.session import SessionStore
     from becket.sinks import Sink
     from becket.tools import AnyTool
 
@@ -47,6 +48,7 @@ __all__ = [
     "before_model_call",
     "before_tool_call",
     "declare_config",
+    "make_session_store",
     "register_commands",
     "register_policies",
     "register_providers",
@@ -102,6 +104,16 @@ def register_policies(config: Any) -> Iterable[Policy] | None:
 
     A policy that the host has named may grant what is asked about otherwise; see `becket.policies`. One that is to hold
     wherever the plugin is installed is the hook `approve_tool`.
+    """
+
+
+@hookspec
+def make_session_store(config: Any) -> SessionStore | None:
+    """Where `agent.session` keeps histories, or None to leave that to others.
+
+    Called once, when a `Runtime` is built without a `session_store` of its own; the first store that a plugin gives is
+    used, and the next plugins are not asked. Where it fails, or gives no store, nothing stands in for it: runs in
+    sessions are refused with a `PluginError`, and the others go on. What else the plugin contributes stays in use.
     """
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from becket._homes import Homes, close_providers
+from becket._homes import Homes, close_all
 from becket._inprocess import GRACE
 from becket._names import canonical
 from becket._portal import Portal
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
     from becket.providers import Provider
+    from becket.session import SessionStore
     from becket.sinks import RunInfo
     from becket.tools import AnyTool
 
@@ -64,6 +65,7 @@ class Runtime:
         config: A configuration, such as `load_config()` reads; see `becket.config`. Without one no file is read.
             `allow` and `sinks` given here are used instead of what it says; `block`, `require` and `policies` are
             added to it, and `order` goes before its own.
+        session_store: Where `agent.session` keeps histories; None for what a plugin gives, else for one in memory.
 
     Raises:
         ConfigError: A required plugin is missing, blocked or unusable, a sink or a policy is not known, or an option
@@ -76,8 +78,10 @@ class Runtime:
         "_config",
         "_homes",
         "_make_log",
+        "_no_store",
         "_policies",
         "_portal",
+        "_session_store",
         "_set",
         "_sinks",
         "_threads",
@@ -98,12 +102,14 @@ class Runtime:
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
         config: Config | None = None,
+        session_store: SessionStore | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
         # Imported here: an agent that is given its model and tools as objects needs none of it until its first run.
         from becket._config_use import ConfigUse
         from becket._loading import Choice, PluginSet
+        from becket._sessions import find_store
         from becket.config import Config
 
         config = Config() if config is None else config
@@ -126,6 +132,7 @@ class Runtime:
         self._make_log = make_log or _memory_log
         self._portal = Portal(self)
         self._homes = Homes()
+        self._session_store, self._no_store = find_store(session_store, self._set, strict=strict)
         self._sinks = (
             self._config.each("sinks", self.sink)
             if sinks is None
@@ -194,6 +201,17 @@ class Runtime:
     def make_log(self) -> Callable[[RunInfo], EventLog]:
         """Makes the event log of a run."""
         return self._make_log
+
+    @property
+    def session_store(self) -> SessionStore:
+        """Where histories are kept.
+
+        Raises:
+            PluginError: The plugin that was to give it failed to; one in memory would lose what it is to keep.
+        """
+        if self._no_store is not None:
+            raise self._no_store
+        return self._session_store
 
     def tool(self, name: str) -> AnyTool:
         """The tool with this name, or `plugin:name`.
@@ -376,7 +394,9 @@ class Runtime:
         try:
             await self._homes.close()
         finally:
-            await close_providers((entry.item for entry in self.providers.contributions()), GRACE)
+            providers = [entry.item for entry in self.providers.contributions()]
+            kept = [(f"the provider {provider.name!r}", provider) for provider in providers]
+            await close_all([*kept, ("the session store", self._session_store)], GRACE)
 
     def close(self, *, grace: float = GRACE) -> None:
         """Stop the thread of sync calls, if there is one, and cancel the calls in it. A later call starts another.

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from becket._inprocess import GRACE
+from becket.content import AgentResult
+from becket.events import RunFinished
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from becket.events import Event
     from becket.policies import Answer
 
-__all__ = ["AgentStream"]
+__all__ = ["AgentStream", "result_of"]
 
 
 class AgentStream:
@@ -116,3 +118,13 @@ class AgentStream:
         driver: Driver | None = getattr(self, "_driver", None)  # not there where the constructor was left early
         if driver is not None and driver.state == "running":
             driver.dropped()
+
+
+async def result_of(stream: AgentStream) -> AgentResult:
+    """Read the stream to its end; how the run ended."""
+    result = AgentResult("cancelled")  # stands where the stream was closed under our hands
+    async with stream as events:
+        async for event in events:
+            if isinstance(event, RunFinished):
+                result = event.result
+    return result

@@ -23,7 +23,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias
 
-from becket._values import JsonValue, adapter, clean_json, clean_text
+from becket._values import JsonValue, adapter, clean_json, clean_text, read_state
 from becket.content import (
     AgentResult,
     MalformedArguments,
@@ -382,19 +382,7 @@ class Turn:
         Raises:
             ProtocolError: `raw` is no such state, or one of a later version.
         """
-        from pydantic_core import from_json
-
-        try:
-            state = from_json(raw)
-            version = state.get("version", 1) if isinstance(state, dict) else 1
-            if isinstance(version, int) and version > STATE_VERSION:
-                raise ProtocolError(
-                    f"this run was stored by a newer becket (state version {version}); upgrade to go on"
-                )
-            turn: Turn = adapter(Turn).validate_python(state)
-        except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-            raise ProtocolError(f"this is not the state of a run: {error}") from error
-        return turn
+        return read_state(Turn, raw, "the state of a run", STATE_VERSION)
 
     _folds: ClassVar[dict[type, Callable[[Turn, Any], None]]] = {
         ReasoningDelta: _reasoning_delta,

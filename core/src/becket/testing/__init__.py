@@ -1,7 +1,25 @@
-"""What tests of agents, plugins and hosts are written with: real objects that run in memory, no mocks."""
+"""What tests of agents, plugins and hosts are written with: real objects that run in memory, no mocks.
+
+The classes called `...Conformance` hold tests, for pytest: a plugin subclasses one, says how the thing under test is
+made, and inherits the tests of the contract. pytest is imported where one is asked for, and not before.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, calls, text
 
-__all__ = ["BatchListSink", "ListSink", "ScriptedProvider", "calls", "text"]
+if TYPE_CHECKING:
+    from becket.testing.session_stores import SessionStoreConformance
+
+__all__ = ["BatchListSink", "ListSink", "ScriptedProvider", "SessionStoreConformance", "calls", "text"]
+
+
+def __getattr__(name: str) -> Any:
+    """The conformance classes, which need pytest."""
+    if name == "SessionStoreConformance":
+        from becket.testing.session_stores import SessionStoreConformance
+
+        return SessionStoreConformance
+    raise AttributeError(f"module 'becket.testing' has no attribute {name!r}")

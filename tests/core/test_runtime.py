@@ -15,10 +15,12 @@ import becket.runtime
 import pytest
 from becket import (
     Agent,
+    Backoff,
     ConfigError,
     MemoryLog,
     ModelInfo,
     PluginError,
+    ProviderError,
     Runtime,
     Text,
     ToolFinished,
@@ -30,7 +32,7 @@ from becket import (
 from becket.testing import ListSink, ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from becket import Provider, RunInfo, Sink
 
@@ -497,3 +499,56 @@ def test_a_sink_that_loses_itself_when_it_is_given_an_argument_is_its_plugins_fa
     runtime = Runtime(discover=False, plugins=[Plugin()])
     with pytest.raises(PluginError, match=r"its with_argument\(\) returned None, which is no sink"):
         runtime.sink("lost:x")
+
+
+# -- what the first plugin gives ---------------------------------------------------------------------------------------
+
+
+def giving(hook: str, gives: Callable[[], object], name: str = "Giver") -> object:
+    return type(name, (), {hook: staticmethod(hookimpl(gives))})()
+
+
+def lasting(run: RunInfo) -> MemoryLog:
+    return MemoryLog(keep=len(run.agent))
+
+
+def test_a_plugin_may_give_what_makes_the_logs_and_the_first_one_counts() -> None:
+    plugins = [giving("make_event_log", lambda: lasting, "B"), giving("make_event_log", lambda: None, "A")]
+    assert Runtime(plugins=plugins, discover=False).make_log is lasting
+    assert Runtime(plugins=plugins, discover=False, make_log=MemoryLog).make_log is MemoryLog  # type: ignore[arg-type]  # not called
+
+
+@pytest.mark.anyio
+async def test_a_plugin_may_give_the_retry_policy_of_agents_that_say_none() -> None:
+    tried: list[int] = []
+
+    class Never:
+        def delay(self, error: ProviderError, attempt: int, /) -> float | None:
+            tried.append(attempt)
+            return None
+
+    runtime = Runtime(plugins=[giving("make_retry_policy", Never)], discover=False)
+    agent = Agent(ScriptedProvider([ProviderError("busy", retryable=True)]), runtime=runtime)
+    with pytest.raises(ProviderError):
+        await agent.invoke_async("go")
+    with pytest.raises(ProviderError):
+        await agent.replace(retry=None).invoke_async("go")
+    assert tried == [1]
+    assert isinstance(Runtime(discover=False).retry, Backoff)
+    assert Runtime(
+        plugins=[giving("make_retry_policy", Never)], discover=False, retry=Backoff(attempts=9)
+    ).retry == Backoff(attempts=9)
+
+
+@pytest.mark.parametrize("hook", ["make_event_log", "make_retry_policy"])
+def test_a_plugin_that_fails_to_give_it_is_quarantined_and_the_default_is_used(
+    hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = giving(hook, lambda: "nonsense")
+    runtime = Runtime(plugins=[broken], discover=False)
+    assert (runtime.plugins[0].status, f"its {hook} failed" in runtime.plugins[0].reason) == ("quarantined", True)
+    assert "the default is used instead" in caplog.text
+    with pytest.raises(PluginError, match=hook):
+        Runtime(plugins=[broken], discover=False, strict=True)
+    with pytest.raises(ConfigError, match="the plugin 'giver' is required"):
+        Runtime(plugins=[broken], discover=False, require=["Giver"])

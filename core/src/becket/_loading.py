@@ -200,7 +200,7 @@ class PluginSet:
         """
         for hook, entry in self._hooks(name):
             try:
-                made = _call(hook, config=entry.settled and entry.settled.value)
+                made = _call(hook, config=entry.config)
                 if made is not None and (inspect.isclass(made) or not isinstance(made, wanted)):
                     raise TypeError(f"it gave {made!r}, which is no {wanted.__name__}")  # noqa: TRY301  as what a plugin raises
             except (Exception, SystemExit) as error:

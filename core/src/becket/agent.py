@@ -62,7 +62,8 @@ class Agent:
         system_prompt: Instructions for the model.
         options: How the model is to answer. None for what the runtime's configuration says, if anything.
         limits: What a run may use. None for what the runtime's configuration says, else for the defaults.
-        retry: When a model call that failed before its first delta is made again; None for never.
+        retry: When a model call that failed before its first delta is made again; None for never. Unless given, what
+            the runtime says.
         sinks: What observes each run, as objects or by the names of installed ones.
         policies: What decides on each tool call, as objects or by the names of installed ones; see `becket.policies`.
         approver: Who is asked where a policy, or a tool that writes, asks: a function that gets the `DecisionRequested`
@@ -260,7 +261,7 @@ class Agent:
             specs=tuple(tool.spec for tool in tools.values()),
             options=given["options"] or runtime.config.options,
             limits=limits,
-            retry=given["retry"],
+            retry=runtime.retry if given["retry"] is _BACKOFF else given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
             hooks=runtime.hooks,
             policies=policies,

@@ -29,16 +29,18 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookspecMarker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from becket.content import Message, ToolCall, ToolResult
     from becket.effects import ModelAnswer
     from becket.events import ModelEvent
     from becket.hooks import HookContext
+    from becket.log import EventLog
     from becket.policies import Policy, Verdict
     from becket.providers import ModelRequest, Provider
+    from becket.retries import RetryPolicy
     from becket.session import SessionStore
-    from becket.sinks import Sink
+    from becket.sinks import RunInfo, Sink
     from becket.tools import AnyTool
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "before_model_call",
     "before_tool_call",
     "declare_config",
+    "make_event_log",
+    "make_retry_policy",
     "make_session_store",
     "register_commands",
     "register_policies",
@@ -114,6 +118,24 @@ def make_session_store(config: Any) -> SessionStore | None:
     Called once, when a `Runtime` is built without a `session_store` of its own; the first store that a plugin gives is
     used, and the next plugins are not asked. Where it fails, or gives no store, nothing stands in for it: runs in
     sessions are refused with a `PluginError`, and the others go on. What else the plugin contributes stays in use.
+    """
+
+
+@hookspec
+def make_event_log(config: Any) -> Callable[[RunInfo], EventLog] | None:
+    """What makes the log of each run, or None to leave that to others.
+
+    Called once, when a `Runtime` is built without a `make_log` of its own; the first that a plugin gives is used. Where
+    it fails the plugin is shown as quarantined, the log says so, and events are kept in memory; a host that relies on
+    the record requires the plugin.
+    """
+
+
+@hookspec
+def make_retry_policy(config: Any) -> RetryPolicy | None:
+    """When model calls that failed are made again, for agents that do not say it; None to leave that to others.
+
+    As `make_event_log`; the default is `Backoff()`.
     """
 
 

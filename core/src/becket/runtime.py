@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from becket._homes import Homes, close_all
 from becket._inprocess import GRACE
+from becket._log import logger
 from becket._names import canonical
 from becket._portal import Portal
 from becket._threads import WorkerThreads
@@ -15,10 +17,11 @@ from becket._version import VERSION
 from becket.errors import ConfigError, PluginError
 from becket.log import MemoryLog
 from becket.policies import Policy
+from becket.retries import Backoff, RetryPolicy
 from becket.sinks import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -61,7 +64,9 @@ class Runtime:
         sinks: Sinks that observe every run, as objects or by name.
         policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
         threads: Sync tools that may run at once, at least 1.
-        make_log: Makes the event log of each run; the default keeps the last 256 events in memory.
+        make_log: Makes the event log of each run; None for what a plugin gives, else for the last 256 events in memory.
+        retry: When a model call that failed is made again, for agents that do not say it; None for what a plugin gives,
+            else for `Backoff()`.
         config: A configuration, such as `load_config()` reads; see `becket.config`. Without one no file is read.
             `allow` and `sinks` given here are used instead of what it says; `block`, `require` and `policies` are
             added to it, and `order` goes before its own.
@@ -81,6 +86,7 @@ class Runtime:
         "_no_store",
         "_policies",
         "_portal",
+        "_retry",
         "_session_store",
         "_set",
         "_sinks",
@@ -101,6 +107,7 @@ class Runtime:
         policies: Sequence[Policy | str] = (),
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
+        retry: RetryPolicy | None = None,
         config: Config | None = None,
         session_store: SessionStore | None = None,
     ) -> None:
@@ -125,11 +132,16 @@ class Runtime:
         )
         self._set = PluginSet(plugins, _discover() if discover else (), choice, config.plugins)
         self._config = ConfigUse(config, self._set.settled)
+        self._make_log: Callable[[RunInfo], EventLog] = (
+            make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or _memory_log
+        )
+        self._retry: RetryPolicy = (
+            retry or self._first("make_retry_policy", RetryPolicy, "the retry policy", strict=strict) or Backoff()
+        )
         for name in _names("require", require):
             self._check_required(name)
         self._config.each("require", self._check_required)
         self._threads = WorkerThreads(threads)
-        self._make_log = make_log or _memory_log
         self._portal = Portal(self)
         self._homes = Homes()
         self._session_store, self._no_store = find_store(session_store, self._set, strict=strict)
@@ -201,6 +213,11 @@ class Runtime:
     def make_log(self) -> Callable[[RunInfo], EventLog]:
         """Makes the event log of a run."""
         return self._make_log
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """When a model call that failed is made again, for agents that do not say it."""
+        return self._retry
 
     @property
     def session_store(self) -> SessionStore:
@@ -353,6 +370,20 @@ class Runtime:
         from becket._approvals import ApprovalPolicy
 
         return (ApprovalPolicy(said, lambda name: self._config.had("approvals", name, self.tool)),)
+
+    def _first(self, hook: str, wanted: Any, what: str, *, strict: bool) -> Any:
+        """What a plugin gives for a hook of which the first counts; None where none does, or one has failed.
+
+        Raises:
+            PluginError: One has failed, and the runtime is strict.
+        """
+        try:
+            return self._set.first(hook, wanted, what)
+        except PluginError as error:
+            if strict:
+                raise
+            logger.exception("%s; the default is used instead", error)
+            return None
 
     def _check_required(self, name: str) -> None:
         """Refuse to go on without a plugin, or with a part of it: a host relies on all that it required."""

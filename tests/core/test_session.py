@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -771,7 +772,7 @@ async def test_a_store_that_swallows_its_cancellation_while_it_loads_is_left_beh
         await checkpoint()
 
 
-async def test_the_history_of_a_tool_that_swallows_its_cancellation_is_stored() -> None:
+async def test_the_history_of_a_tool_that_swallows_its_cancellation_is_stored(caplog: pytest.LogCaptureFixture) -> None:
     release, started = anyio.Event(), anyio.Event()
 
     @tool
@@ -785,7 +786,10 @@ async def test_the_history_of_a_tool_that_swallows_its_cancellation_is_stored() 
     session = agent_of(calls(("stubborn", {})), tools=[stubborn], store=store).session("chat")
     async with session.stream_async("go") as stream:
         await started.wait()
-        await stream.aclose(grace=0.01)
+        async with anyio.create_task_group() as tasks:  # two that lose their patience at once
+            tasks.start_soon(partial(stream.aclose, grace=0.01))
+            tasks.start_soon(partial(stream.aclose, grace=0.01))
+    assert caplog.text.count("left behind: tool 'stubborn'") == 1
     assert said(await session.messages()) == ["user: go", "assistant: tool_call", "user: tool_result"]
     release.set()
     for _ in range(20):

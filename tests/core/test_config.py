@@ -244,6 +244,12 @@ def test_a_file_that_may_not_be_read_is_told(desk: Desk) -> None:
     assert "Permission denied" in desk.wrong()
 
 
+def test_a_user_whose_own_file_cannot_be_read_is_told_how_to_do_without(desk: Desk) -> None:
+    """Such as one who works with the home of another."""
+    desk.own.mkdir()
+    assert desk.wrong().endswith("Is a directory; mend it, or name another with BECKET_CONFIG")
+
+
 def test_a_path_that_cannot_be_one_is_told(desk: Desk) -> None:
     assert "null" in desk.wrong(path="a\0b")
 

@@ -270,7 +270,10 @@ def load_config(
     layers = [Layer(read.table, read.origin) for read in reads if read.table is not None]
     config = merged(layers, variables, own=next((read.file.path for read in reads if read.file.kind == "user"), ""))
     unreadable = [
-        f"{read.file.path} cannot be read: {read.file.reason}" for read in reads if read.file.status == "unreadable"
+        f"{read.file.path} cannot be read: {read.file.reason}"
+        f"{'; mend it, or name another with BECKET_CONFIG' if read.file.kind == 'user' and path is None else ''}"
+        for read in reads
+        if read.file.status == "unreadable"
     ]
     return _checked(
         dataclasses.replace(config, files=tuple(read.file for read in reads), problems=(*unreadable, *config.problems)),

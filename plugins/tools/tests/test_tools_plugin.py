@@ -20,8 +20,8 @@ def test_the_entry_point_leads_to_the_module() -> None:
     assert found.load() is becket_tools
 
 
-def test_the_hook_registers_the_three_tools() -> None:
-    assert becket_tools.register_tools() == [calculator, current_time, http_request]
+def test_the_hook_registers_the_three_tools_that_need_no_folder() -> None:
+    assert becket_tools.register_tools(becket_tools.declare_config()()) == [calculator, current_time, http_request]
 
 
 @pytest.mark.parametrize("tool", [calculator, current_time])
@@ -66,6 +66,7 @@ def test_the_model_is_told_one_text_argument_each() -> None:
 def test_importing_the_plugin_imports_nothing_that_only_a_call_needs() -> None:
     heavy = {"simpleeval", "zoneinfo", "tzdata", "difflib", "becket_tools._calculate", "becket_tools._clock"}
     heavy |= {"httpx2", "httpcore2", "h11", "ssl", "ipaddress", "becket_tools._http", "becket_tools._addresses"}
+    heavy |= {"re2", "pydantic", "tomllib", "becket_tools._root", "becket_tools._read", "becket_tools._config"}
     script = f"""
 import becket, sys
 before = set(sys.modules)

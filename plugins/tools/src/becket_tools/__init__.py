@@ -1,11 +1,13 @@
-"""Tools that most agents want: `calculator`, `current_time` and `http_request`."""
+"""Tools that most agents want: `calculator`, `current_time`, `http_request`, and those for files of one folder."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from becket import ConfigError, hookimpl, tool
 
+from becket_tools._files import FileTools, file_tools, make_file_tools
 from becket_tools._settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -15,10 +17,20 @@ if TYPE_CHECKING:
     from becket import Tool
 
     from becket_tools._addresses import Exemption
+    from becket_tools._config import ToolsConfig
     from becket_tools._guard import Resolver
     from becket_tools._http import Sender
 
-__all__ = ["calculator", "current_time", "http_request", "make_http_request", "register_tools"]
+__all__ = [
+    "FileTools",
+    "calculator",
+    "current_time",
+    "declare_config",
+    "http_request",
+    "make_file_tools",
+    "make_http_request",
+    "register_tools",
+]
 
 # The docstrings below are what a model is told, word for word. They were chosen by trying over 100 on a small model:
 # with examples in them it miscopied the question, and with `timezone` described it tended to answer "hello" by a call.
@@ -133,6 +145,21 @@ http_request = make_http_request()
 
 
 @hookimpl
-def register_tools() -> list[Tool[..., Any]]:
-    """All three tools."""
-    return [calculator, current_time, http_request]
+def declare_config() -> type:
+    """`[plugins.tools]`: the folder of the file tools, and what HTTP requests may do."""
+    from becket_tools._config import ToolsConfig
+
+    return ToolsConfig
+
+
+@hookimpl
+def register_tools(config: ToolsConfig) -> list[Tool[..., Any]]:
+    """The calculator, the clock and HTTP requests; and the file tools, if their folder is configured.
+
+    Registered without a folder they could only refuse, and still each run would tell its model of them: `becket run`
+    grants what only looks.
+    """
+    default = type(config.http)()
+    request = http_request if config.http == default else make_http_request(**asdict(config.http))
+    files = file_tools(config.files.root, config.files.limits, config.files.secret) if config.files else ()
+    return [calculator, current_time, request, *files]

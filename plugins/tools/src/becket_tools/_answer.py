@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from becket import Document, Image, Text
 
+from becket_tools._media import MAGIC
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,14 +24,6 @@ _TEXT = re.compile(
     r"|application/(json|xml|javascript|ecmascript|x-javascript|x-ndjson|jsonl|json-seq|yaml|x-yaml|toml|sql|graphql"
     r"|rtf|x-www-form-urlencoded|xhtml|problem|x-sh)"
 )
-# A model service refuses a whole request over an image that is none, so what a server calls one is looked at.
-_MAGIC: Final = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/gif": re.compile(rb"GIF8[79]a"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "application/pdf": re.compile(rb"%PDF-"),
-}
 # Not whatever Python has a codec for: punycode, for one, takes time that grows with the square of the text.
 _CHARSET = re.compile(
     r"(utf[-_]?(8|16|32)([-_]?[bl]e)?|(us-)?ascii|iso[-_]?8859[-_]?\d+|latin-?\d|(windows-|cp)\d+|koi8-[ru]"
@@ -79,7 +73,7 @@ def kind_of(headers: Mapping[str, str]) -> Kind:
     found = media_type(headers)
     if not found:
         return "unknown"
-    if found in _MAGIC:
+    if found in MAGIC:
         return "image" if found.startswith("image/") else "document"
     return "text" if _TEXT.fullmatch(found) else "other"
 
@@ -99,7 +93,7 @@ def show(answer: Answer, max_chars: int) -> Content:
     kind = kind_of(answer.headers)
     if kind in ("text", "unknown"):
         return f"{head}\n\n{_text(answer, max_chars)}"
-    pattern = _MAGIC.get(answer.media_type)
+    pattern = MAGIC.get(answer.media_type)
     if answer.cut or pattern is None or not pattern.match(answer.body):
         return f"{head}\n\n{_not_shown(answer, pattern is not None)}"
     if kind == "image":

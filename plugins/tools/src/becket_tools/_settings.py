@@ -1,4 +1,4 @@
-"""What a host has set for its HTTP requests."""
+"""What a host has set for its tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from becket_tools._addresses import Exemption
     from becket_tools._guard import Resolver
 
-__all__ = ["HttpSettings"]
+__all__ = ["FileLimits", "HttpSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,14 @@ class HttpSettings:
     max_redirects: int
     resolve: Resolver | None
     ssl_context: ssl.SSLContext | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """The limits of `make_file_tools`, which says what each of them means."""
+
+    max_bytes: int
+    max_chars: int
+    max_entries: int
+    max_matches: int
+    timeout: float

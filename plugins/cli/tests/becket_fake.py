@@ -117,6 +117,12 @@ def note(words: str, place: str = "here") -> str:
     return f"noted {words} {place}"
 
 
+@tool
+def unsaid() -> str:
+    """Do something that nobody has said."""
+    return "done, whatever it is"
+
+
 @tool(effect="read", reach="network")
 def remote() -> str:
     """Ask another machine."""
@@ -147,7 +153,7 @@ def model(name: str, *scripts: Any) -> tuple[str, ScriptedProvider]:
 
 NAMES = (
     *("ready", "sleeper", "stuck", "blocker", "napper", "quitter", "threaded_quitter"),
-    *("stubborn", "printer", "writer"),
+    *("stubborn", "printer", "writer", "unsaid", "remote"),
 )
 
 MODELS = dict(
@@ -227,4 +233,18 @@ def register_providers() -> list[Fake]:
 
 @hookimpl
 def register_tools() -> list[Any]:
-    return [ready, sleeper, stuck, blocker, napper, quitter, threaded_quitter, stubborn, printer, writer, note, remote]
+    return [
+        ready,
+        sleeper,
+        stuck,
+        blocker,
+        napper,
+        quitter,
+        threaded_quitter,
+        stubborn,
+        printer,
+        writer,
+        note,
+        unsaid,
+        remote,
+    ]

@@ -107,3 +107,35 @@ def test_nobody_is_asked_about_arguments_that_do_not_fit(on_terminal: Any) -> No
     assert terminal.end() == 0
     assert "Allow it?" not in terminal.seen
     assert "there is no such argument" in terminal.seen
+
+
+def test_a_tool_that_does_not_say_what_it_does_is_asked_about(becket: Any) -> None:
+    run = ("run", "-m", "fake:unsaid", "-t", "unsaid", "--json", "hi")
+    assert [decided["outcome"] for decided in made_in(becket(*run))] == ["deny"]
+    assert [decided["outcome"] for decided in made_in(becket(*run, "-y"))] == ["allow"]
+
+
+@pytest.mark.parametrize(
+    ("own", "granted", "decided"),
+    [
+        ("", (), ["deny"]),
+        ("", ("-t", "remote"), []),
+        ('[approvals]\nallow = ["remote"]', (), []),
+        ('tools = ["remote"]', (), ["deny"]),
+    ],
+)
+def test_what_only_a_project_has_granted_is_asked_about_where_it_leaves_the_machine(
+    becket: Any, tmp_path: Any, own: str, granted: tuple[str, ...], decided: list[str]
+) -> None:
+    project, user = tmp_path / "project", tmp_path / "own.toml"
+    project.mkdir()
+    (project / "becket.toml").write_text('tools = ["remote"]', encoding="utf-8")
+    user.write_text(own, encoding="utf-8")
+    ended = becket("run", "--config", str(user), "-m", "fake:remote", "--json", *granted, "hi", cwd=project)
+    assert [made["outcome"] for made in made_in(ended)] == decided
+
+
+def made_in(ended: Any) -> list[Any]:
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert events[-1]["type"] == "run_finished", ended.stderr
+    return [event for event in events if event["type"] == "decision_made"]

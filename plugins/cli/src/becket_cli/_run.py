@@ -29,7 +29,7 @@ from becket_cli._leave import leave, leave_within
 from becket_cli._plugins import built
 from becket_cli._sinks import Chosen, chosen_sinks
 from becket_cli._streams import Output, kept_clean
-from becket_cli._tools import chosen_tools
+from becket_cli._tools import AsksOfProject, chosen_tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,13 +136,16 @@ def _is_interrupt(error: BaseException) -> bool:
 def _agent(wanted: Wanted, runtime: Runtime, sinks: Sequence[Sink], stderr: Output) -> Agent:
     _provider(wanted, runtime)  # before the tools: their schemas take time, and this finds the commonest mistake
     config = runtime.config
+    tools = chosen_tools(wanted, runtime)
+    of_project = AsksOfProject(wanted, runtime)
     return Agent(
         wanted.model,
-        chosen_tools(wanted, runtime),
+        tools,
         system_prompt=config.system_prompt if wanted.system is None else wanted.system,
         options=dataclasses.replace(config.options, **wanted.options),
         limits=dataclasses.replace(config.limits, **wanted.limits),
         sinks=sinks,
+        policies=[of_project] if of_project.asked else [],
         approver=approver(wanted.beforehand, terminal=cast("TextIO", stderr)),
         runtime=runtime,
     )

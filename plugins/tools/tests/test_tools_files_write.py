@@ -105,7 +105,7 @@ def test_whoever_has_the_old_file_open_reads_the_old_text(home: Path, tools: Fil
 def test_what_is_too_big_is_not_written(home: Path, tool: str) -> None:
     (home / "a").write_text("1", "utf-8")
     tools = make_file_tools(home, max_bytes=10)
-    with pytest.raises(ToolError, match="a would have 11 bytes, and 10 is the most"):
+    with pytest.raises(ToolError, match=r"would (be|have) 11 (bytes|characters), and 10 (bytes )?is the most"):
         tools.write_file("a", "x" * 11, overwrite=True) if tool == "write_file" else tools.edit_file("a", "1", "x" * 11)
     assert (home / "a").read_text("utf-8") == "1"
 
@@ -144,6 +144,27 @@ def test_occurrences_that_overlap_are_more_than_one(home: Path, tools: FileTools
 def test_of_many_occurrences_the_first_lines_are_named(home: Path, tools: FileTools) -> None:
     (home / "a").write_text("x\n" * 30, "utf-8")
     assert tools.edit_file("a", "x", "y", all=True) == "replaced in a, lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and more"
+
+
+def test_of_many_that_are_not_meant_the_first_are_counted(home: Path, tools: FileTools) -> None:
+    (home / "a").write_text("x" * 5_000_000, "utf-8")
+    with pytest.raises(ToolError, match=r"old is in a more than 10 times, in lines 1, 1, .* and more; give more of"):
+        tools.edit_file("a", "x" * 2_500_000, "y")
+
+
+def test_an_edit_that_would_fill_the_memory_is_not_begun(home: Path, tools: FileTools) -> None:
+    (home / "a").write_text("x" * 5_000_000, "utf-8")
+    (home / "b").write_text("x" * 50_000, "utf-8")
+    with pytest.raises(ToolError, match=r"old is in a more than 100,000 times, .*; give less of it at once"):
+        tools.edit_file("a", "x", "y", all=True)
+    with pytest.raises(ToolError, match="there would be 50,000,000,000 characters, and 5,000,000 bytes is the most"):
+        tools.edit_file("b", "x", "y" * 1_000_000, all=True)
+
+
+def test_a_big_file_can_be_replaced_by_a_small_one(home: Path) -> None:
+    (home / "a").write_text("x" * 50, "utf-8")
+    tools = make_file_tools(home, max_bytes=10)
+    assert tools.write_file("a", "x", overwrite=True) == "wrote a, 1 bytes instead of 50"
 
 
 def test_line_ends_encoding_and_mark_are_kept(home: Path, tools: FileTools) -> None:

@@ -88,8 +88,8 @@ def make_file_tools(
     return file_tools(path, limits, [os.fspath(one) for one in secret])
 
 
-# As with the other tools, the docstrings are what a model is told with each request, so they are short. In both lines
-# of `path` the model learns that there is one folder, which is why no tool has to name it.
+# As with the other tools, the docstrings are what a model is told with each request, so they are short. With those of
+# the three that only read beside the calculator, the small local model still calculates.
 
 
 def file_tools(path: str, limits: FileLimits, secret: Sequence[str]) -> FileTools:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import ToolError
@@ -41,7 +42,7 @@ def write(root: Root, limits: FileLimits, path: str, text: str, *, overwrite: bo
     data = _utf8(text, parts)
     _check_size(data, parts, limits)
     with _place(root, parts, make=True) as folder:
-        before = _present(root, folder, parts)
+        before = _present(root, folder, parts, limits.max_bytes)
         if before is None:
             _check_project(parts, b"", data)
             _put(folder, parts, data, None)
@@ -65,16 +66,17 @@ def edit(root: Root, limits: FileLimits, path: str, old: str, new: str, *, every
     if not old or plain(old) == plain(new):
         raise ToolError("old is empty; give the text to replace" if not old else "old and new are the same")
     with _place(root, parts) as folder:
-        before = _present(root, folder, parts)
+        before = _present(root, folder, parts, limits.max_bytes)
         if before is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         data, found = before
-        if found.st_size > limits.max_bytes:
+        if len(data) > limits.max_bytes:
             raise ToolError(f"{spelled(parts)} has {found.st_size:,} bytes, and {limits.max_bytes:,} is the most")
         decoded = decode(data)
         if decoded is None:
             raise ToolError(f"{spelled(parts)} is no text, and cannot be edited")
-        text, lines = _replaced(decoded, parts, old, new, every=every)
+        spans = _spans(decoded.text, old, parts, every=every)
+        text, lines = _replaced(decoded, spans, new, limits.max_bytes), _lines(decoded.text, spans)
         changed = _encoded(decoded, text, parts)
         _check_size(changed, parts, limits)
         _check_project(parts, data, changed)
@@ -88,8 +90,11 @@ def _place(root: Root, parts: Parts, *, make: bool = False) -> Iterator[Folder]:
         yield folder
 
 
-def _present(root: Root, folder: Folder, parts: Parts) -> tuple[bytes, os.stat_result] | None:
-    """What is there, opened for writing so that the system says whether it may be, and what the file is."""
+def _present(root: Root, folder: Folder, parts: Parts, most: int) -> tuple[bytes, os.stat_result] | None:
+    """What is there, up to one byte more than `most`, and what the file is; None where nothing is.
+
+    It is opened for writing, so that the system says whether it may be written.
+    """
     try:
         fd, found = root.open(folder, parts, os.O_RDWR)
     except FileNotFoundError:
@@ -97,7 +102,7 @@ def _present(root: Root, folder: Folder, parts: Parts) -> tuple[bytes, os.stat_r
     with open(fd, "rb") as file:  # noqa: PTH123  a descriptor
         if not found.st_mode & _WRITABLE:  # to replace it, the system asks for no more than the folder
             raise ToolError(f"{spelled(parts)} is read-only, and was left as it is")
-        return file.read(), found
+        return file.read(most + 1), found
 
 
 def _utf8(text: str, parts: Parts) -> bytes:
@@ -140,35 +145,47 @@ def _settings(data: bytes) -> Any:
     return tool.get("becket") if isinstance(tool, dict) else None
 
 
-def _replaced(decoded: Decoded, parts: Parts, old: str, new: str, *, every: bool) -> tuple[str, list[int]]:
-    """The text after the change, and the numbers of the lines where it was changed."""
-    text = decoded.text
-    spans = list(find(text, old, overlapping=not every))
+_MOST_LINES: Final = 10  # that a message names
+_MOST_SPANS: Final = 100_000  # some 20 MB
+
+
+def _spans(text: str, old: str, parts: Parts, *, every: bool) -> list[tuple[int, int]]:
+    """Where `old` is to be replaced."""
+    most = _MOST_SPANS if every else _MOST_LINES
+    spans = list(islice(find(text, old, overlapping=not every), most + 1))
     if not spans:
         from becket_tools._nearest import nearest
 
         raise ToolError(f"old is not in {spelled(parts)}; {nearest(plain(text), plain(old))}")
-    lines = [text.count("\n", 0, start) + 1 for start, _ in spans[:_MOST_LINES]]
-    if len(spans) > 1 and not every:
-        raise ToolError(
-            f"old is in {spelled(parts)} {len(spans)} times, in lines {_some(lines)}; "
-            f"give more of what is around the one that is meant, or all=true"
-        )
+    if len(spans) > most or (len(spans) > 1 and not every):
+        times = f"more than {most:,}" if len(spans) > most else str(len(spans))
+        what = "less of it at once" if every else "more of what is around the one that is meant, or all=true"
+        raise ToolError(f"old is in {spelled(parts)} {times} times, in lines {_some(_lines(text, spans))}; give {what}")
+    return spans
+
+
+def _replaced(decoded: Decoded, spans: list[tuple[int, int]], new: str, most: int) -> str:
+    """The text after the change."""
+    text = decoded.text
     put = plain(new).replace("\n", decoded.newline)
+    length = len(text) + sum(len(put) - (end - start) for start, end in spans)
+    if length > most:  # before it is made: it may be more than the memory holds
+        raise ToolError(f"there would be {length:,} characters, and {most:,} bytes is the most")
     pieces: list[str] = []
     last = 0
     for start, end in spans:
         pieces += text[last:start], put
         last = end
-    return "".join([*pieces, text[last:]]), lines
+    return "".join([*pieces, text[last:]])
 
 
-_MOST_LINES: Final = 11  # that are counted for a message
+def _lines(text: str, spans: list[tuple[int, int]]) -> list[int]:
+    """The numbers of the lines where they begin, one more than a message names."""
+    return [text.count("\n", 0, start) + 1 for start, _ in spans[: _MOST_LINES + 1]]
 
 
 def _some(lines: list[int]) -> str:
-    more = len(lines) == _MOST_LINES
-    return ", ".join(map(str, lines[: _MOST_LINES - 1])) + (" and more" if more else "")
+    return ", ".join(map(str, lines[:_MOST_LINES])) + (" and more" if len(lines) > _MOST_LINES else "")
 
 
 def _put(folder: Folder, parts: Parts, data: bytes, before: os.stat_result | None) -> None:
@@ -205,7 +222,7 @@ def _fill(fd: int, data: bytes, before: os.stat_result | None) -> None:
         if written == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[written:]
-    if before is not None and hasattr(os, "fchmod"):
+    if before is not None and hasattr(os, "fchown"):  # not on Windows
         with contextlib.suppress(OSError):  # only root may give files away
             os.fchown(fd, before.st_uid, before.st_gid)
         os.fchmod(fd, before.st_mode & 0o777)  # after the owner, who changes it; without setuid and setgid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from becket import ToolError
 from becket_tools import FileTools, make_file_tools
+from becket_tools._folder import Folder
+from becket_tools._root import Root
+from becket_tools._settings import FileLimits
+from becket_tools._write import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -250,6 +255,36 @@ def test_what_somebody_else_wrote_meanwhile_is_not_lost(
         tools.write_file("a", "mine", overwrite=before is not None)
     assert (home / "a").read_text("utf-8") == "theirs"
     assert names(home) == ["a"]
+
+
+class Linkless(Folder):
+    """A folder of a file system that knows no second names, as that of a memory card."""
+
+    def link(self, old: str, new: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_a_file_system_without_second_names_does_as_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Root(str(home), list, enter=lambda path: Linkless(os.open(path, os.O_RDONLY)))
+    limits = FileLimits(max_bytes=100, max_chars=100, max_entries=100, max_matches=100, timeout=60)
+    assert write(root, limits, "b", "x", overwrite=False) == "wrote b, new, 1 bytes"
+    assert names(home) == ["b"]
+    meddle(monkeypatch, home, "theirs")
+    with pytest.raises(ToolError, match="a was made by somebody else meanwhile; read it"):
+        write(root, limits, "a", "mine", overwrite=False)
+    assert names(home) == ["a", "b"]
+
+
+def test_a_folder_that_takes_no_new_name_is_said_to(home: Path) -> None:
+    class Full(Folder):
+        def link(self, old: str, new: str) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = Root(str(home), list, enter=lambda path: Full(os.open(path, os.O_RDONLY)))
+    limits = FileLimits(max_bytes=100, max_chars=100, max_entries=100, max_matches=100, timeout=60)
+    with pytest.raises(ToolError, match="a was not written, since the disk is full: No space left on device; nothing"):
+        write(root, limits, "a", "x", overwrite=False)
+    assert names(home) == []
 
 
 # -- a disk that takes nothing ---------------------------------------------------------------------------------------

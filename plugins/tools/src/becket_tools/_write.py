@@ -233,14 +233,22 @@ def _name(folder: Folder, temporary: str, parts: Parts) -> None:
     """Give the new file a name that nobody may have taken meanwhile."""
     try:
         folder.link(temporary, parts[-1])
-    except FileExistsError as error:
-        raise ToolError(f"{spelled(parts)} was made by somebody else meanwhile; read it") from error
     except OSError as error:
+        if isinstance(error, FileExistsError) or (error.errno in _NO_LINKS and _exists(folder, parts[-1])):
+            raise ToolError(f"{spelled(parts)} was made by somebody else meanwhile; read it") from error
         if error.errno not in _NO_LINKS:
             raise
         folder.replace(temporary, parts[-1])
     else:
         folder.unlink(temporary)
+
+
+def _exists(folder: Folder, name: str) -> bool:
+    try:
+        folder.stat(name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _swap(folder: Folder, temporary: str, parts: Parts, before: os.stat_result) -> None:

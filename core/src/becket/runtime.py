@@ -382,7 +382,7 @@ class Runtime:
         except PluginError as error:
             if strict:
                 raise
-            logger.exception("%s; the default is used instead", error)
+            logger.error("%s; the default is used instead", error, exc_info=error)  # noqa: TRY400  the text says what it was, the traceback why
             return None
 
     def _check_required(self, name: str) -> None:

@@ -7,13 +7,23 @@ import pickle
 
 import becket
 import pytest
-from becket import BecketError, ConfigError, PluginError, ProtocolError, ProviderError, SessionError, ToolError
+from becket import (
+    BecketError,
+    ConfigError,
+    OutputError,
+    PluginError,
+    ProtocolError,
+    ProviderError,
+    SessionError,
+    ToolError,
+)
 
 ERRORS = [
     ConfigError("a"),
     ProtocolError("b"),
     SessionError("s", session_id="chat", running="run"),
     ToolError("c"),
+    OutputError("f", text="{}", reason="name: missing; it is required"),
     PluginError("d", plugin="weather", distribution="becket-weather 1.0", hook="register_tools"),
     ProviderError("e", provider="vendor", status=429, retryable=True, retry_after=2.5),
 ]

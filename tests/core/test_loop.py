@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from becket import (
     MessageAdded,
     ModelFinished,
     ModelStarted,
+    Output,
     ProtocolError,
     RunFinished,
     RunStarted,
@@ -29,8 +31,10 @@ from becket import (
     ToolStarted,
     Usage,
 )
+from becket._outcome import Outcome, OutputPlan
 from becket.effects import ModelAnswer, PlannedCall
 from becket.loop import run
+from becket.testing import ScriptedProvider
 from becket.turn import Turn
 
 if TYPE_CHECKING:
@@ -284,6 +288,29 @@ def test_effects_that_lose_a_result_broke_their_contract() -> None:
     effects = Forgetful([asks("a", "b")])
     with pytest.raises(ProtocolError, match="the tool call 'b' has no result in the run 'r'"):
         run(effects.turn, effects, STARTED, UNLIMITED).send(None)
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_structured_output_is_taken_and_asked_for_again_without_a_word_to_the_world(*, journal: bool) -> None:
+    """The port has nothing to do for it but to call the model: a run that is replayed takes the same turns."""
+    plan = OutputPlan.of(Output(int), ScriptedProvider([]), "m", ("tool",))
+    wrong, right = (ToolCall("o", "final_output", {"value": given}) for given in ("x", 42))
+    answers = [
+        says("Let me see."),
+        ModelAnswer(Message("assistant", (ToolCall("a", "tool"), wrong)), ModelFinished("tool_use")),
+        ModelAnswer(Message("assistant", (right,)), ModelFinished("tool_use")),
+    ]
+    effects, outcome = InMemory(answers, journal=journal), Outcome(replace(plan, output=Output(int, repairs=2)))
+    with pytest.raises(StopIteration):
+        run(effects.turn, effects, STARTED, UNLIMITED, outcome).send(None)
+    assert (outcome.value, effects.result.output, effects.result.stop_reason) == (42, 42, "end_turn")
+    assert [key[3] for key in effects.keys] == ["a"]
+    assert [message.role for message in effects.turn.messages] == ["user", "assistant"] * 3 + ["user"]
+    assert [event.stop_reason for event in effects.events if isinstance(event, CycleFinished)] == [
+        "tool_use",
+        "tool_use",
+        "end_turn",
+    ]
 
 
 def test_ten_thousand_cycles_run_on_a_flat_stack() -> None:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 HI = Message("user", (Text("hi"),))
+AGAIN = Message("user", (Text("once more"),))
 STARTED = RunStarted("agent", "p:m", (HI,))
 
 
@@ -162,6 +163,8 @@ def fitting(turn: Turn) -> Sequence[Event]:  # noqa: PLR0911  one for each phase
             return [ToolFinished(ToolResult(call.id, "success"))] + [ToolStarted(call)] * (call.id not in turn.started)
         case "tools":
             return [MessageAdded(turn.results_message())]
+        case "ready" if not turn.calls and not turn.again:
+            return [CycleFinished("end_turn"), MessageAdded(AGAIN)]
         case "ready":
             return [CycleFinished("tool_use")]
         case _:
@@ -331,6 +334,53 @@ def test_the_run_says_what_it_needs_next() -> None:
             turn.receive(event)
         needs.append(turn.need)
     assert needs == ["start", "model", "tools", "model", "model", "end", "nothing"]
+
+
+ANSWERED = (ModelFinished("end_turn"), MessageAdded(Message("assistant", (Text("x"),))))
+
+
+def test_a_model_that_called_no_tool_can_be_asked_once_more() -> None:
+    """The question joins the history, and the run goes on; without it, it would be at its end."""
+    turn = answering(*ANSWERED, MessageAdded(AGAIN), CycleFinished("tool_use"))
+    assert (turn.need, turn.messages[-1], turn.again) == ("model", AGAIN, True)
+    assert answering(*ANSWERED, CycleFinished("end_turn")).need == "end"
+    for event in (CycleStarted(), ModelStarted("p:m", 3), *ANSWERED, CycleFinished("end_turn")):
+        turn.receive(event)
+    assert (turn.need, turn.again) == ("end", False)
+    assert open_calls_of(turn.messages) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ((ModelFinished("end_turn"),), AGAIN),
+        ((*ANSWERED, MessageAdded(AGAIN)), AGAIN),
+        (ANSWERED, Message("assistant", (Text("x"),))),
+        (ANSWERED, Message("user", ())),
+        (ANSWERED, Message("user", (Text("x"), ToolResult("a", "success")))),
+    ],
+    ids=["the answer is not in yet", "twice", "not the user", "empty", "a result of no call"],
+)
+def test_it_is_asked_with_one_message_of_text_after_its_answer(before: Any, message: Message) -> None:
+    with pytest.raises(ProtocolError, match="message_added has no place"):
+        answering(*before).receive(MessageAdded(message))
+
+
+def test_after_tool_calls_their_results_are_what_is_said() -> None:
+    turn = asking("a")
+    result = ToolResult("a", "success")
+    for event in (ToolFinished(result), MessageAdded(Message("user", (result,)))):
+        turn.receive(event)
+    with pytest.raises(ProtocolError, match="message_added has no place"):
+        turn.receive(MessageAdded(AGAIN))
+
+
+def test_a_run_is_closed_with_its_output() -> None:
+    turn = answering(*ANSWERED, CycleFinished("end_turn"))
+    (finished,) = turn.close("end_turn", {"x": 1})
+    assert finished["result"].output == {"x": 1}
+    (failed,) = turn.close(ErrorInfo("x", "y"), {"x": 1})
+    assert isinstance(failed, RunFailed)
 
 
 def test_results_stand_in_the_order_of_the_calls() -> None:

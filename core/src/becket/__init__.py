@@ -20,7 +20,16 @@ from becket.content import (
     ToolResult,
     Usage,
 )
-from becket.errors import BecketError, ConfigError, PluginError, ProtocolError, ProviderError, SessionError, ToolError
+from becket.errors import (
+    BecketError,
+    ConfigError,
+    OutputError,
+    PluginError,
+    ProtocolError,
+    ProviderError,
+    SessionError,
+    ToolError,
+)
 from becket.events import (
     CycleFinished,
     CycleStarted,
@@ -53,9 +62,10 @@ from becket.events import (
 from becket.hooks import HookContext
 from becket.log import EventLog, MemoryLog
 from becket.options import Limits, ModelOptions
+from becket.output import Output
 from becket.plugins import Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
-from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
+from becket.providers import ModelInfo, ModelRequest, OutputSpec, Provider, SchemaProvider, ToolSpec
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
@@ -107,7 +117,10 @@ __all__ = [
     "ModelOptions",
     "ModelRequest",
     "ModelStarted",
+    "Output",
+    "OutputError",
     "OutputPartial",
+    "OutputSpec",
     "Plugin",
     "PluginError",
     "PluginEvent",
@@ -126,6 +139,7 @@ __all__ = [
     "RunInfo",
     "RunStarted",
     "Runtime",
+    "SchemaProvider",
     "Session",
     "SessionError",
     "SessionState",

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from becket._log import logger
 from becket._values import clean_text, to_json_value
-from becket.content import Document, Image, Json, ResultBlock, Text, ToolCall, ToolResult
+from becket.content import Document, Image, Json, MalformedArguments, ResultBlock, Text, ToolCall, ToolResult
 from becket.errors import ToolError
 from becket.events import ToolFinished, ToolProgress, ToolStarted
 from becket.tools import AnyTool, ToolContext
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from becket._values import JsonValue
     from becket.effects import CallKey, Effects, PlannedCall
 
-__all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unwrap"]
+__all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unreadable", "unwrap"]
 
 _BLOCKS: Final = (Text, Json, Image, Document)
 
@@ -274,15 +274,16 @@ def _json(name: str, data: object) -> JsonValue:
 def refusal(call: ToolCall, tools: Mapping[str, AnyTool]) -> ToolResult | None:
     """The error result of a call that cannot be made: malformed, or of a tool that is not there. None where it can."""
     if call.malformed is not None:
-        began = f"they began with: {call.malformed.text[:200]}\n" if call.malformed.text else ""
-        return _error(
-            call,
-            f"the arguments of {call.tool} could not be read: {call.malformed.reason}\n"
-            f"{began}make the call again, with one JSON object",
-        )
+        return _error(call, f"{unreadable(call.tool, call.malformed)}\nmake the call again, with one JSON object")
     if call.tool not in tools:
         return _error(call, f"there is no tool {call.tool!r}; the tools are: {', '.join(tools) or 'none'}")
     return None
+
+
+def unreadable(tool: str, malformed: MalformedArguments) -> str:
+    """Why the arguments of a call could not be read, and how they began, for a model to read."""
+    began = f"\nthey began with: {malformed.text[:200]}" if malformed.text else ""
+    return f"the arguments of {tool} could not be read: {malformed.reason}{began}"
 
 
 def _error(call: ToolCall, text: str) -> ToolResult:

@@ -6,7 +6,7 @@ import math
 import os
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -46,6 +46,7 @@ class Driver:
         turn: Its state.
         state: `new`, `running` or `over`.
         buffer: What the reader has not taken.
+        output: The structured output as a Python value, from the end of a run that has come to one; else None.
         parent: The run in one of whose tools this one was started, or None.
     """
 
@@ -60,6 +61,7 @@ class Driver:
         "_finished",
         "_leaving",
         "_observers",
+        "_outcome",
         "_plan",
         "_prompt",
         "_runtime",
@@ -67,6 +69,7 @@ class Driver:
         "_session",
         "_session_id",
         "buffer",
+        "output",
         "parent",
         "state",
         "turn",
@@ -98,6 +101,8 @@ class Driver:
         self._context = context
         self._session = session
         self._session_id = None if session is None else session.session_id
+        self._outcome = None if plan.output is None else plan.output.begin()
+        self.output: Any = None
         self._failure: BaseException | None = None
         self._closed = False
         self._abandoned = False
@@ -251,6 +256,7 @@ class Driver:
             stop=self._interrupt,
             stuck=self._stuck,
             save=None if self._session is None else self._session.save,
+            outcome=self._outcome,
         )
         self.state = "running"
         if self._session is not None:
@@ -331,7 +337,8 @@ class Driver:
                 if self._effects.failure is None:
                     if self._session is not None:
                         self._prompt = await self._session.load(self.turn, self._prompt)
-                    await run(self.turn, self._effects, self._started(), self._plan.limits)
+                    await run(self.turn, self._effects, self._started(), self._plan.limits, self._outcome)
+                    self.output = None if self._outcome is None else self._outcome.value
         except Exception as error:  # noqa: BLE001  whatever it is: the reader gets it
             failure = unwrap(error)
         except BaseException as error:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from becket._backend import Backend
     from becket._buffer import Buffer
     from becket._observers import Observers
+    from becket._outcome import Outcome
     from becket._plan import RunPlan
     from becket.content import StopReason, ToolResult
     from becket.log import EventLog
@@ -78,8 +79,10 @@ class InProcessEffects:
         stop: Callable[[], None],
         stuck: Callable[[str], None],
         save: Callable[[], Awaitable[None]] | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         self._plan = plan
+        self._outcome = outcome
         self._turn = turn
         self._run_id = turn.run_id
         self._buffer = buffer
@@ -220,6 +223,8 @@ class InProcessEffects:
         plan, turn = self._plan, self._turn
         key = (turn.run_id, cycle, turn.attempt + 1)
         request = ModelRequest(plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key)
+        if self._outcome is not None:
+            self._outcome.ask(request)
         if self._dispatch is None:
             return await self._ask(request)
         request.system = await self._dispatch.system_prompt(request.system)
@@ -251,7 +256,7 @@ class InProcessEffects:
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
         """Emit the deltas; this is the path of a token."""
         _check_iterator(self._plan.provider.name, events)
-        emit, take = self.emit, answer.take
+        emit, take = self.emit if self._outcome is None else self._with_partials(self._outcome), answer.take
         with anyio.CancelScope() as scope:
             forget = self._listen(answer, scope)
             try:
@@ -270,6 +275,17 @@ class InProcessEffects:
                 retryable=True,
             )
         return answer.end()
+
+    def _with_partials(self, outcome: Outcome) -> Callable[[Event], bool]:
+        """`emit`, and after a piece of the output what has come of it so far."""
+        partials = outcome.partials()
+
+        def emit(event: Any) -> bool:
+            room = self.emit(event)
+            partial = partials.take(event)
+            return room if partial is None else self.emit(partial) and room
+
+        return emit
 
     def _listen(self, answer: _Answer, scope: anyio.CancelScope) -> Callable[[], object]:
         """Cancel `scope` when the model has sent nothing for as long as the limit allows.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from becket._outcome import OutputPlan
     from becket._table import HookTable
     from becket._threads import WorkerThreads
     from becket.log import EventLog
@@ -35,6 +36,7 @@ class RunPlan:
         specs: The tools as a model is told of them.
         options: The model's options.
         limits: The limits of a run.
+        output: The structured output that its runs are to give, or None.
         retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
         hooks: The hooks of plugins that are called in its runs.
@@ -56,6 +58,7 @@ class RunPlan:
     specs: tuple[ToolSpec, ...]
     options: ModelOptions
     limits: Limits
+    output: OutputPlan | None
     retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
     hooks: HookTable

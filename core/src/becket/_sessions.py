@@ -16,7 +16,8 @@ import anyio
 from becket._backend import current_backend
 from becket._inprocess import GRACE
 from becket._log import logger
-from becket.content import Message, Text, Usage, to_messages
+from becket._outcome import TAKEN
+from becket.content import Message, Text, ToolResult, Usage, to_messages
 from becket.errors import ConfigError, PluginError, ProtocolError, SessionError
 from becket.session import MemorySessionStore, SessionState, SessionStore, SessionUpdate
 
@@ -30,6 +31,9 @@ __all__ = ["SessionRun", "clear", "find_store", "fork", "load"]
 
 UNANSWERED: Final = "The run ended before there was an answer."
 """Stands for the answer to a prompt that got none, so that user and assistant take turns in every history."""
+
+ANSWERED: Final = "The answer is the output above."
+"""The same after a run that gave its structured output by a tool, whose result is a message of the user's."""
 
 PATIENCE: Final = 4 * GRACE
 """Seconds for a run that is about to be over: its tools, its sinks, its log and its session have a grace each."""
@@ -185,7 +189,7 @@ class SessionRun:
         self._turn, turn.messages = turn, state.messages
         self._revision, self._stored = state.revision, len(state.messages)
         if state.messages and state.messages[-1].role == prompt[0].role == "user":
-            return (Message("assistant", (Text(UNANSWERED),), interrupted=True), *prompt)
+            return (_between(state.messages[-1]), *prompt)
         return prompt
 
     async def save(self) -> None:
@@ -246,6 +250,13 @@ class SessionRun:
             f"session {self.session_id!r}: {why}; a new run goes on from what is stored now",
             session_id=self.session_id,
         )
+
+
+def _between(last: Message) -> Message:
+    """What stands for an answer between a history that ends with a message of the user's and the next prompt."""
+    if any(isinstance(block, ToolResult) and block.text == TAKEN for block in last.content):
+        return Message("assistant", (Text(ANSWERED),))
+    return Message("assistant", (Text(UNANSWERED),), interrupted=True)
 
 
 class _Brief:

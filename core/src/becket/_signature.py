@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from becket._values import JsonValue
 
-__all__ = ["Arguments", "check_signature", "innermost", "parse_docstring", "where"]
+__all__ = ["Arguments", "check_signature", "explain", "first_line", "innermost", "parse_docstring", "untitled", "where"]
 
 _Row: TypeAlias = tuple[str, Any, Any]
 """A field of a dataclass: its name, type and default."""
@@ -170,7 +170,7 @@ class Arguments:
         try:
             valid = self._adapter.validate_python(arguments)
         except ValidationError as error:
-            raise ValueError(_explain(error, self._names)) from error
+            raise ValueError(explain(error, names=self._names)) from error
         except Exception as error:  # a validator of the tool's own has failed otherwise than validators do
             raise ValueError(f"they could not be checked: {type(error).__name__}: {error}") from error
         return {name: getattr(valid, name) for name in self._names}
@@ -233,6 +233,11 @@ def _adapter_of(rows: list[_Row]) -> TypeAdapter[Any]:
 
 
 def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, JsonValue]:
+    return {"type": "object", "properties": {}, **untitled(adapter)}
+
+
+def untitled(adapter: TypeAdapter[Any]) -> dict[str, JsonValue]:
+    """The JSON schema of a type, without titles of its own and of its fields."""
     from pydantic.json_schema import GenerateJsonSchema
 
     class Untitled(GenerateJsonSchema):
@@ -244,8 +249,8 @@ def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, JsonValue]:
             return False
 
     schema: Any = to_json_value(adapter.json_schema(schema_generator=Untitled))
-    del schema["title"]
-    return {"type": "object", "properties": {}, **schema}
+    schema.pop("title", None)
+    return schema  # type: ignore[no-any-return]
 
 
 def _unsupported(name: str, function: Callable[..., Any], rows: list[_Row], error: Exception) -> str:
@@ -257,26 +262,34 @@ def _unsupported(name: str, function: Callable[..., Any], rows: list[_Row], erro
             shown = getattr(row[1], "__name__", row[1])
             return (
                 f"tool {name!r} ({where(function)}): parameter {row[0]!r} has the type {shown}, which cannot be "
-                f"read from JSON ({_first_line(own)}); use str, int, float, bool, list, dict, a dataclass, a TypedDict "
+                f"read from JSON ({first_line(own)}); use str, int, float, bool, list, dict, a dataclass, a TypedDict "
                 f"or a pydantic model"
             )
-    return f"tool {name!r} ({where(function)}): its arguments cannot be read from JSON: {_first_line(error)}"
+    return f"tool {name!r} ({where(function)}): its arguments cannot be read from JSON: {first_line(error)}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _explain(error: ValidationError, names: tuple[str, ...]) -> str:
+def explain(error: ValidationError, *, names: tuple[str, ...] = (), within: str = "") -> str:
+    """What is wrong, a line each, for a model to read.
+
+    Args:
+        error: What pydantic says.
+        names: The arguments that there are.
+        within: The key that what was validated stands under, empty where it is the whole.
+    """
     items = error.errors(include_url=False, include_context=False)
-    lines = [_explain_one(item, names) for item in items[:_MOST_LINES]]
+    lines = [_explain_one(item, names, within) for item in items[:_MOST_LINES]]
     if len(items) > _MOST_LINES:
         lines.append(f"and {len(items) - _MOST_LINES} more like these")
     return "\n".join(lines)
 
 
-def _explain_one(item: ErrorDetails, names: tuple[str, ...]) -> str:
-    at = _cut(".".join(str(part) for part in item["loc"]))
+def _explain_one(item: ErrorDetails, names: tuple[str, ...], within: str) -> str:
+    at = _cut(".".join(str(part) for part in (within, *item["loc"]) if part != "")) or "the whole"
     if item["type"] == "missing":
         return f"{at}: missing; it is required"
     if item["type"] == "unexpected_keyword_argument":

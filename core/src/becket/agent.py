@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from becket._decisions import needless
 from becket._driver import Driver
+from becket._outcome import OutputPlan
 from becket._plan import RunPlan
 from becket._values import clean_text
 from becket.content import Message, Prompt, to_conversation
 from becket.errors import ConfigError
+from becket.output import Output
 from becket.providers import Provider
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import Runtime, default_runtime
@@ -19,6 +21,8 @@ from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from typing_extensions import TypeForm
 
     from becket._sessions import SessionRun
     from becket.content import AgentResult
@@ -34,6 +38,14 @@ T = TypeVar("T")
 _BACKOFF = Backoff()
 
 
+class _RunOptions(TypedDict, total=False):
+    """What a run may be given besides its prompt and its output."""
+
+    history: Sequence[Message]
+    context: object
+    limits: Limits | None
+
+
 class _Changes(TypedDict, total=False):
     model: str | Provider | None
     tools: Sequence[AnyTool | str]
@@ -41,6 +53,7 @@ class _Changes(TypedDict, total=False):
     system_prompt: str
     options: ModelOptions | None
     limits: Limits | None
+    output: Any
     retry: RetryPolicy | None
     sinks: Sequence[Sink | str]
     policies: Sequence[Policy | str]
@@ -62,6 +75,7 @@ class Agent:
         system_prompt: Instructions for the model.
         options: How the model is to answer. None for what the runtime's configuration says, if anything.
         limits: What a run may use. None for what the runtime's configuration says, else for the defaults.
+        output: The type of the structured output that each run is to give, or an `Output`; None for none.
         retry: When a model call that failed before its first delta is made again; None for never. Unless given, what
             the runtime says.
         sinks: What observes each run, as objects or by the names of installed ones.
@@ -74,7 +88,8 @@ class Agent:
         runtime: The plugins and shared resources to use; None for the default runtime.
 
     Raises:
-        ConfigError: A name is not known, two tools have the same name, or a tool's signature cannot be told to a model.
+        ConfigError: A name is not known, two tools have the same name, a tool's signature cannot be told to a model, or
+            the output's type cannot be read from JSON.
     """
 
     __slots__ = ("_given", "_plan", "_runtime")
@@ -88,6 +103,7 @@ class Agent:
         system_prompt: str = "",
         options: ModelOptions | None = None,
         limits: Limits | None = None,
+        output: TypeForm[Any] | Output[Any] | None = None,
         retry: RetryPolicy | None = _BACKOFF,
         sinks: Sequence[Sink | str] = (),
         policies: Sequence[Policy | str] = (),
@@ -102,6 +118,7 @@ class Agent:
             "system_prompt": clean_text(system_prompt),
             "options": options,
             "limits": limits,
+            "output": _as_output(output),
             "retry": retry,
             "sinks": (sinks,) if isinstance(sinks, str) else tuple(sinks),
             "policies": (policies,) if isinstance(policies, str) else tuple(policies),
@@ -139,14 +156,28 @@ class Agent:
         given: Any = {**self._given, **changes}
         return Agent(**given)
 
+    @overload
+    def stream_async(self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+    ) -> AgentStream[Any]: ...
+
     def stream_async(
         self,
         prompt: Prompt,
         *,
+        output: Any = None,
         history: Sequence[Message] = (),
         context: object = None,
         limits: Limits | None = None,
-    ) -> AgentStream:
+    ) -> AgentStream[Any]:
         """Run the agent, and stream what happens as events.
 
         A plain function: nothing starts before the first event is asked for, or the stream is entered with
@@ -154,43 +185,62 @@ class Agent:
 
         Args:
             prompt: A text, content blocks, or messages.
+            output: The structured output of this run, a type or an `Output`; None for the agent's.
             history: Messages that come before the prompt; not changed.
             context: Any object; tools get it as `ToolContext.context`.
             limits: The limits of this run, instead of the agent's.
 
         Raises:
-            ConfigError: The prompt is empty or is none, or no model is to be had.
+            ConfigError: The prompt is empty or is none, no model is to be had, or the output's type cannot be read from
+                JSON.
         """
-        return self._stream(prompt, history=history, context=context, limits=limits)
+        return self._stream(prompt, output=output, history=history, context=context, limits=limits)
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+    ) -> AgentResult[Any]: ...
 
     async def invoke_async(
-        self,
-        prompt: Prompt,
-        *,
-        history: Sequence[Message] = (),
-        context: object = None,
-        limits: Limits | None = None,
-    ) -> AgentResult:
+        self, prompt: Prompt, *, output: Any = None, **options: Unpack[_RunOptions]
+    ) -> AgentResult[Any]:
         """Run the agent to its end. The arguments are those of `stream_async`.
 
         Raises:
-            Exception: Whatever made the run fail.
+            OutputError: A structured output is wanted, and what the model gave never fitted.
+            Exception: Whatever else made the run fail.
         """
-        return await result_of(self.stream_async(prompt, history=history, context=context, limits=limits))
+        return await result_of(self.stream_async(prompt, output=output, **options))
 
+    @overload
     def __call__(
-        self,
-        prompt: Prompt,
-        *,
-        history: Sequence[Message] = (),
-        context: object = None,
-        limits: Limits | None = None,
-    ) -> AgentResult:
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    def __call__(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    def __call__(self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]) -> AgentResult[Any]: ...
+
+    def __call__(self, prompt: Prompt, *, output: Any = None, **options: Unpack[_RunOptions]) -> AgentResult[Any]:
         """Run the agent to its end, from sync code: a script, a notebook, a worker thread.
 
         The run lives in a thread of the runtime. The arguments are those of `stream_async`.
         """
-        return self._call(lambda: self.invoke_async(prompt, history=history, context=context, limits=limits))
+        return self._call(lambda: self.invoke_async(prompt, output=output, **options))
 
     def session(self, session_id: str) -> Session:
         """A conversation with this agent, whose history the runtime's session store keeps from run to run.
@@ -213,17 +263,18 @@ class Agent:
         self,
         prompt: Prompt,
         *,
+        output: Any = None,
         history: Sequence[Message] = (),
         session: SessionRun | None = None,
         context: object = None,
         limits: Limits | None = None,
-    ) -> AgentStream:
+    ) -> AgentStream[Any]:
         """The stream of a run that goes on from a history, or in a session."""
-        plan = self._resolved(limits)
+        plan = self._resolved(limits, output)
         earlier, asked = to_conversation(history, prompt)
         return AgentStream(Driver(plan, self._used_runtime(), asked, history=earlier, context=context, session=session))
 
-    def _call(self, work: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
+    def _call(self, work: Callable[[], Awaitable[AgentResult[Any]]]) -> AgentResult[Any]:
         return self._used_runtime().call(work)
 
     # -- resolving -------------------------------------------------------------------------------------------------
@@ -236,15 +287,18 @@ class Agent:
     def _lookup(self, name: str) -> AnyTool:
         return self._used_runtime().tool(name)
 
-    def _resolved(self, limits: Limits | None = None) -> RunPlan:
-        """The plan of a run; made once, and again only for other limits."""
-        if self._plan is None:
-            self._plan = self._make_plan(self._given["limits"] or self._used_runtime().config.limits)
-        if limits is not None:
-            return self._make_plan(limits)
+    def _resolved(self, limits: Limits | None = None, output: Any = None) -> RunPlan:
+        """The plan of a run; made once, and again only for other limits or another output."""
+        given = self._given
+        if limits is None and output is None and self._plan is not None:
+            return self._plan
+        allowed = limits or given["limits"] or self._used_runtime().config.limits
+        if limits is not None or output is not None:
+            return self._make_plan(allowed, given["output"] if output is None else _as_output(output))
+        self._plan = self._make_plan(allowed, given["output"])
         return self._plan
 
-    def _make_plan(self, limits: Limits) -> RunPlan:
+    def _make_plan(self, limits: Limits, output: Output[Any] | None) -> RunPlan:
         given, runtime = self._given, self._used_runtime()
         provider, model = _resolve_model(given["model"], runtime)
         tools = _resolve_tools(given["tools"], self._lookup)
@@ -261,6 +315,7 @@ class Agent:
             specs=tuple(tool.spec for tool in tools.values()),
             options=given["options"] or runtime.config.options,
             limits=limits,
+            output=None if output is None else OutputPlan.of(output, provider, model, tools),
             retry=runtime.retry if given["retry"] is _BACKOFF else given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
             hooks=runtime.hooks,
@@ -287,6 +342,10 @@ def _checked_approver(approver: Approver | None) -> Approver | None:
     raise ConfigError(
         f"approver is {approver!r}; it takes a function that answers, or 'reader' for whoever reads the stream"
     )
+
+
+def _as_output(output: Any) -> Output[Any] | None:
+    return output if output is None or isinstance(output, Output) else Output(output)
 
 
 def _resolve_model(model: str | Provider | None, runtime: Runtime) -> tuple[Provider, str]:

@@ -11,13 +11,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field, replace
 from operator import is_
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, NoReturn, TypeAlias
 
 from becket._values import ByType, JsonValue, Value, adapter, clean_text, to_json_value, value
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from typing_extensions import TypeVar  # for the default, which Python 3.11 has not
+
+    T_co = TypeVar("T_co", covariant=True, default=JsonValue)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
 
 __all__ = [
     "AgentResult",
@@ -260,22 +268,27 @@ class Usage(Value):
 
 
 @value
-class AgentResult(Value):
+class AgentResult(Value, Generic[T_co]):
     """How a run ended.
+
+    Its parameter is the type of the output. In an event that is JSON, always; where a caller awaits the result, it is
+    what the caller asked for.
 
     Attributes:
         stop_reason: Why.
         message: The last message of the assistant, or None where the run ended before there was one.
         usage: Tokens of all model calls together.
         cycles: Cycles begun.
-        output: The structured output, as JSON, where one was asked for.
+        output: The structured output, where one was asked for and the run came to it: JSON in an event, the validated
+            Python value in what `invoke_async` and a sync call return. None where a limit, a cancellation or a cut-off
+            answer ended the run first; `stop_reason` tells which.
     """
 
     stop_reason: StopReason
     message: Message | None = None
     usage: Usage = field(default_factory=Usage)
     cycles: int = 0
-    output: JsonValue = None
+    output: T_co = None  # type: ignore[assignment]  # the default of the parameter is JSON, and holds None
 
     @property
     def text(self) -> str:

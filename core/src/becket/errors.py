@@ -7,6 +7,7 @@
     |-- PluginError      a plugin's: it could not be loaded, or its code failed
     |-- ProtocolError    a component's: it broke the contract it is called by
     |-- ProviderError    the remote side's: a model service refused or failed
+    |-- OutputError      the model's: its answer never fitted the type that was asked for
     |-- SessionError     a conversation's: another run goes on in it, it was changed elsewhere, or its store failed
     `-- ToolError        raised by a tool on purpose: its text goes to the model
 
@@ -18,7 +19,16 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-__all__ = ["BecketError", "ConfigError", "PluginError", "ProtocolError", "ProviderError", "SessionError", "ToolError"]
+__all__ = [
+    "BecketError",
+    "ConfigError",
+    "OutputError",
+    "PluginError",
+    "ProtocolError",
+    "ProviderError",
+    "SessionError",
+    "ToolError",
+]
 
 
 class BecketError(Exception):
@@ -77,6 +87,20 @@ class ProviderError(BecketError):
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class OutputError(BecketError):
+    """The model gave no structured output that fits, and was told why as often as the host allows.
+
+    Attributes:
+        text: What it gave last: its text, or the arguments of its call as JSON.
+        reason: Why that does not fit, as the model was told it before.
+    """
+
+    def __init__(self, message: str, *, text: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+        self.reason = reason
 
 
 class SessionError(BecketError):

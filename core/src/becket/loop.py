@@ -14,6 +14,7 @@ from becket.events import CycleFinished, CycleStarted, MessageAdded, ToolFinishe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from becket._outcome import Outcome
     from becket.content import StopReason, ToolCall
     from becket.effects import Effects
     from becket.events import RunStarted
@@ -23,16 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["reached", "run"]
 
 
-async def run(turn: Turn, effects: Effects, started: RunStarted, limits: Limits) -> None:
-    """Run `turn` from its prompt to its terminal event."""
+async def run(
+    turn: Turn, effects: Effects, started: RunStarted, limits: Limits, outcome: Outcome | None = None
+) -> None:
+    """Run `turn` from its prompt to its terminal event; `outcome` takes the structured output, where one is wanted.
+
+    Raises:
+        OutputError: One is wanted, and no answer fitted.
+    """
     effects.emit(started)
     reason: StopReason | None = None
     while reason is None and turn.need != "end":
         await effects.room()
         reason = effects.ending or reached(turn, limits)
         if reason is None:
-            reason = await _cycle(turn, effects, limits)
-    for event in turn.close(reason or _final(turn.stop)):
+            reason = await _cycle(turn, effects, limits, outcome)
+    for event in turn.close(reason or _final(turn.stop), outcome.json if outcome is not None else None):
         effects.emit(event)
 
 
@@ -50,20 +57,33 @@ def _final(stop: StopReason | None) -> StopReason:
     return "end_turn" if stop is None or stop == "tool_use" else stop
 
 
-async def _cycle(turn: Turn, effects: Effects, limits: Limits) -> StopReason | None:
-    """One model call and the tools it asks for. A limit that was reached within, or None."""
+async def _cycle(turn: Turn, effects: Effects, limits: Limits, outcome: Outcome | None) -> StopReason | None:
+    """One model call and the tools it asks for. Why the run ends with it, or None."""
     effects.emit(CycleStarted())
     answer = await effects.call_model(turn.cycle, len(turn.messages))
     effects.emit(answer.finished)
     if answer.message.content:
         effects.emit(MessageAdded(answer.message))
     if turn.need == "tools":
-        allowed = turn.calls if limits.tool_calls is None else turn.calls[: max(0, limits.tool_calls - turn.tool_calls)]
+        calls, made = turn.calls, turn.tool_calls
+        if outcome is not None:
+            calls, made = outcome.others(calls), made - outcome.answered
+        allowed = calls if limits.tool_calls is None else calls[: max(0, limits.tool_calls - made)]
         await _tools(turn, effects, allowed)
-        if len(allowed) < len(turn.calls):
+        if len(allowed) < len(calls):
             return "limit_tool_calls"
+        for result in outcome.answer(turn) if outcome is not None else ():
+            effects.emit(ToolFinished(result))
         effects.emit(MessageAdded(turn.results_message()))
-    effects.emit(CycleFinished("tool_use" if turn.calls else _final(turn.stop)))
+    elif outcome is not None:
+        for message in outcome.read(answer.message, turn):
+            effects.emit(MessageAdded(message))
+    if outcome is not None:
+        outcome.check()
+        if outcome.over:
+            effects.emit(CycleFinished(_final(turn.stop)))
+            return _final(turn.stop)
+    effects.emit(CycleFinished("tool_use" if turn.calls or turn.again else _final(turn.stop)))
     return None
 
 

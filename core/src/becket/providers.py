@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from becket.options import ModelOptions
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from becket.content import Message
     from becket.events import ModelEvent
 
-__all__ = ["ModelInfo", "ModelKey", "ModelRequest", "Provider", "ToolSpec"]
+__all__ = [
+    "ModelInfo",
+    "ModelKey",
+    "ModelRequest",
+    "OutputMode",
+    "OutputSpec",
+    "Provider",
+    "SchemaProvider",
+    "ToolSpec",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,28 @@ class ToolSpec:
     name: str
     description: str
     schema: dict[str, JsonValue]
+
+
+OutputMode: TypeAlias = Literal["schema", "tool"]
+"""`schema`: the model's text is held to a JSON schema; `tool`: the output is the arguments of a tool call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """The structured output of a run as a model is told of it.
+
+    Attributes:
+        name: What the model calls it; in the mode `tool`, the name of the tool.
+        description: What it is, for the model to read.
+        schema: Its JSON schema, an object schema; services want an object at the top.
+        mode: How it is asked for. In the mode `tool`, a provider has nothing to do but offer the request's tools, which
+            hold the output's; in the mode `schema` it holds the model's text to the schema.
+    """
+
+    name: str
+    description: str
+    schema: dict[str, JsonValue]
+    mode: OutputMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,7 @@ class ModelRequest:
         tools: The tools on offer.
         options: Sampling and tool choice.
         key: Names the call; see `ModelKey`.
+        output: The structured output that is wanted, or None.
     """
 
     model: str
@@ -68,6 +100,7 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     options: ModelOptions = field(default_factory=ModelOptions)
     key: ModelKey = ("", 1, 1)
+    output: OutputSpec | None = None
 
 
 @runtime_checkable
@@ -111,5 +144,21 @@ class Provider(Protocol):
         """Let go of what is kept for the running event loop.
 
         Called when a `Runtime` closes; the provider stays usable.
+        """
+        ...
+
+
+@runtime_checkable
+class SchemaProvider(Provider, Protocol):
+    """A provider that can hold a model's text to a JSON schema. Any other is asked for structured output by a tool."""
+
+    def takes_schema(self, model: str, /, *, with_tools: bool) -> bool:
+        """Whether `stream` obeys an output of the mode `schema` for this model.
+
+        Asked once where an agent or a stream is made; it must be cheap, and ask no service.
+
+        Args:
+            model: The model's name without the provider's.
+            with_tools: Whether tools are offered beside it; some services take only one of the two.
         """
         ...

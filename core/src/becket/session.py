@@ -9,19 +9,24 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, TypeVar, Unpack, overload, runtime_checkable
 
 from becket._values import Value, adapter, read_state, value
 from becket.content import Message, Usage
 from becket.errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from becket.agent import Agent
     from becket.content import AgentResult, Prompt
     from becket.options import Limits
+    from becket.output import Output
     from becket.stream import AgentStream
 
 __all__ = ["MemorySessionStore", "Session", "SessionState", "SessionStore", "SessionUpdate", "check_session_id"]
+
+T = TypeVar("T")
 
 STATE_VERSION: Final = 1
 
@@ -220,6 +225,13 @@ class MemorySessionStore:
         """Nothing is kept for an event loop."""
 
 
+class _RunOptions(TypedDict, total=False):
+    """What a run may be given besides its prompt and its output."""
+
+    context: object
+    limits: Limits | None
+
+
 class Session:
     """A conversation: runs that each begin where the one before ended. Made by `Agent.session`; costs nothing to make.
 
@@ -256,22 +268,54 @@ class Session:
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def stream_async(self, prompt: Prompt, *, context: object = None, limits: Limits | None = None) -> AgentStream:
+    @overload
+    def stream_async(self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+    ) -> AgentStream[Any]: ...
+
+    def stream_async(
+        self, prompt: Prompt, *, output: Any = None, context: object = None, limits: Limits | None = None
+    ) -> AgentStream[Any]:
         """Go on with the conversation, and stream what happens; as `Agent.stream_async`, whose arguments these are.
 
         A plain function: nothing starts, and nothing is held, before the first event is asked for.
 
         Raises:
-            ConfigError: The prompt is empty or is none, or no model is to be had.
+            ConfigError: The prompt is empty or is none, no model is to be had, or the output's type cannot be read from
+                JSON.
         """
         from becket._sessions import SessionRun
 
         run = SessionRun(self._store, self._id)
-        return self._agent._stream(prompt, session=run, context=context, limits=limits)  # noqa: SLF001  its other half
+        stream = self._agent._stream  # noqa: SLF001  its other half
+        return stream(prompt, output=output, session=run, context=context, limits=limits)
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    async def invoke_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+    ) -> AgentResult[Any]: ...
 
     async def invoke_async(
-        self, prompt: Prompt, *, context: object = None, limits: Limits | None = None
-    ) -> AgentResult:
+        self, prompt: Prompt, *, output: Any = None, **options: Unpack[_RunOptions]
+    ) -> AgentResult[Any]:
         """Go on with the conversation, to the end of the run.
 
         Raises:
@@ -280,11 +324,25 @@ class Session:
         """
         from becket.stream import result_of
 
-        return await result_of(self.stream_async(prompt, context=context, limits=limits))
+        return await result_of(self.stream_async(prompt, output=output, **options))
 
-    def __call__(self, prompt: Prompt, *, context: object = None, limits: Limits | None = None) -> AgentResult:
+    @overload
+    def __call__(
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    def __call__(
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+    ) -> AgentResult[T | None]: ...
+
+    @overload
+    def __call__(self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]) -> AgentResult[Any]: ...
+
+    def __call__(self, prompt: Prompt, *, output: Any = None, **options: Unpack[_RunOptions]) -> AgentResult[Any]:
         """Go on with the conversation, from sync code; as calling the agent."""
-        return self._agent._call(lambda: self.invoke_async(prompt, context=context, limits=limits))  # noqa: SLF001  as above
+        call = self._agent._call  # noqa: SLF001  as above
+        return call(lambda: self.invoke_async(prompt, output=output, **options))
 
     # -- history ---------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ driver holds no reference to the handle, so that a handle nobody holds any more 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from becket._inprocess import GRACE
 from becket.content import AgentResult
@@ -16,15 +17,25 @@ from becket.events import RunFinished
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import TypeVar  # for the default, which Python 3.11 has not
+
     from becket._driver import Driver
     from becket.events import Event
     from becket.policies import Answer
 
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
 __all__ = ["AgentStream", "result_of"]
 
 
-class AgentStream:
+class AgentStream(Generic[T_co]):
     """The events of one run as they happen: an async iterator, and a context manager that ends the run when left.
+
+    Its parameter is the type of the structured output.
 
     Nothing starts before the first event is asked for, or the context is entered. The documented form is::
 
@@ -46,6 +57,15 @@ class AgentStream:
     def run_id(self) -> str:
         """The run's id."""
         return self._driver.turn.run_id
+
+    @property
+    def output(self) -> T_co | None:
+        """The structured output, validated, as a Python value; None before the run has finished, or without one.
+
+        `RunFinished` carries the same as JSON: an event holds no live object.
+        """
+        output: T_co | None = self._driver.output
+        return output
 
     def __aiter__(self) -> Self:
         return self
@@ -120,11 +140,11 @@ class AgentStream:
             driver.dropped()
 
 
-async def result_of(stream: AgentStream) -> AgentResult:
-    """Read the stream to its end; how the run ended."""
-    result = AgentResult("cancelled")  # stands where the stream was closed under our hands
+async def result_of(stream: AgentStream[Any]) -> AgentResult[Any]:
+    """Read the stream to its end; how the run ended, with its output as a Python value."""
+    result: AgentResult[Any] = AgentResult("cancelled")  # stands where the stream was closed under our hands
     async with stream as events:
         async for event in events:
             if isinstance(event, RunFinished):
                 result = event.result
-    return result
+    return result if stream.output is None else replace(result, output=stream.output)

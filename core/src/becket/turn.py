@@ -9,6 +9,7 @@
     model     model_finished            -> answered
     answered  message_added, assistant  -> tools, or ready where it asks for no tool
     tools     message_added, user       -> ready
+    ready     message_added, user       -> ready, where no tool was called: the model is asked once more
     ready     cycle_finished            -> idle; also from answered (no content) and cycle (ended before the call)
     idle      run_finished, run_failed  -> done
 
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     import json
     from collections.abc import Callable
 
-__all__ = ["Need", "Phase", "Turn", "parse_arguments"]
+__all__ = ["Need", "Phase", "Turn", "parse_arguments", "read_json"]
 
 Phase: TypeAlias = Literal["new", "idle", "cycle", "model", "answered", "tools", "ready", "done"]
 
@@ -106,6 +107,7 @@ class Turn:
         stop: The stop reason of the last model call.
         usage: Tokens of all model calls.
         tool_calls: Tool calls answered, those that were refused included.
+        again: Whether a message was added in this cycle that asks the model to answer once more.
         calls: The tool calls of this cycle.
         started: The ids of those that were begun.
         results: The answers to those that are answered.
@@ -123,6 +125,7 @@ class Turn:
     stop: StopReason | None = None
     usage: Usage = field(default_factory=Usage)
     tool_calls: int = 0
+    again: bool = False
     calls: tuple[ToolCall, ...] = ()
     started: set[str] = field(default_factory=set)
     results: dict[str, ToolResult] = field(default_factory=dict)
@@ -141,7 +144,7 @@ class Turn:
                 return "tools"
             case "done":
                 return "nothing"
-            case "idle" if self.cycle and not self.calls:
+            case "idle" if self.cycle and not self.calls and not self.again:
                 return "end"
             case _:
                 return "model"
@@ -236,7 +239,7 @@ class Turn:
     def _cycle_started(self, event: CycleStarted) -> None:
         self._expect(event, "idle")
         self.phase, self.cycle, self.attempt = "cycle", self.cycle + 1, 0
-        self.calls, self.started, self.results, self.stop = (), set(), {}, None
+        self.calls, self.started, self.results, self.stop, self.again = (), set(), {}, None, False
 
     def _model_started(self, event: ModelStarted) -> None:
         self._expect(event, "cycle")
@@ -260,9 +263,17 @@ class Turn:
             if self.open_calls or message != self.results_message():
                 self._refuse(event, "it does not hold the results of this cycle")
             self.phase = "ready"
+        elif self._may_ask_again(message):
+            self.again = True
         else:
             self._refuse(event, f"role {message.role!r}")
         self.messages.append(message)
+
+    def _may_ask_again(self, message: Message) -> bool:
+        """Whether `message` is one that asks the model to answer once more, and has its place here."""
+        answered = self.phase == "ready" and not self.calls and not self.again
+        worded = bool(message.content) and all(isinstance(block, Text) for block in message.content)
+        return answered and worded and message.role == "user"
 
     def _check_answer(self, event: MessageAdded) -> None:
         content, calls = event.message.content, event.message.tool_calls
@@ -312,7 +323,7 @@ class Turn:
 
     # -- ending early ----------------------------------------------------------------------------------------------
 
-    def close(self, reason: StopReason | ErrorInfo) -> list[Event]:
+    def close(self, reason: StopReason | ErrorInfo, output: JsonValue = None) -> list[Event]:
         """The events that bring the run to its end from where it stands, the terminal one last; none if it has ended.
 
         They fold in this order. A model call under way is finished with what was there, marked as interrupted, its
@@ -320,6 +331,7 @@ class Turn:
 
         Args:
             reason: Why the run ends; an error makes the terminal event a `run_failed`.
+            output: The structured output that it came to, where it came to one.
         """
         if self.phase in ("new", "done"):
             return []
@@ -327,7 +339,8 @@ class Turn:
         message, events = self._closing_cycle(stop)
         if isinstance(reason, ErrorInfo):
             return [*events, RunFailed(reason)]
-        return [*events, RunFinished(AgentResult(stop, message or self._last_answer(), self.usage, self.cycle))]
+        result = AgentResult(stop, message or self._last_answer(), self.usage, self.cycle, output)
+        return [*events, RunFinished(result)]
 
     def _closing_cycle(self, stop: StopReason) -> tuple[Message | None, list[Event]]:
         """The message that closing adds for the assistant, if any, and the events up to `cycle_finished`."""
@@ -417,8 +430,6 @@ def parse_arguments(call_id: str, tool: str, text: str, *, most: int | None = No
         if most is not None and len(text) > most:
             raise ValueError(f"the arguments have {len(text):,} characters, and {most:,} are allowed")  # noqa: TRY301  as below
         return ToolCall(call_id, tool, _parsed(text))
-    except RecursionError:
-        reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)
     return ToolCall(call_id, tool, malformed=MalformedArguments(clean_text(text[:2000]), reason))
@@ -434,12 +445,24 @@ def _decoder() -> json.JSONDecoder:
 def _parsed(text: str) -> dict[str, JsonValue]:
     if not text.strip():
         return {}
-    arguments = _decoder().decode(text)
+    arguments = read_json(text)
     if not isinstance(arguments, dict):
         kinds = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
         raise ValueError(f"a JSON object is wanted, and this is {kinds.get(type(arguments), 'a number')}")  # noqa: TRY004  as for all that is no JSON object
-    cleaned: dict[str, JsonValue] = clean_json(arguments)
-    return cleaned
+    return arguments
+
+
+def read_json(text: str) -> JsonValue:
+    """The JSON value that a model wrote as `text`, its lone surrogates replaced.
+
+    Raises:
+        ValueError: It is none, holds a number that is not finite, or is nested too deeply; the text says so.
+    """
+    try:
+        value: JsonValue = clean_json(_decoder().decode(text))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -49,13 +49,14 @@ class ScriptedProvider:
         scripts: The script of the first model call of a run, of the second, and so on.
         name: The provider's name.
         model: Its default model.
+        schema: Whether the model can be held to a JSON schema; its scripts then give structured output as text.
 
     Attributes:
         requests: Every request it was given, in order; `requests[0].messages` shows the history as it is now.
         open: Streams that were begun and are not closed.
     """
 
-    def __init__(self, *scripts: Script, name: str = "scripted", model: str = "model") -> None:
+    def __init__(self, *scripts: Script, name: str = "scripted", model: str = "model", schema: bool = False) -> None:
         if not scripts:
             raise ConfigError("ScriptedProvider needs a script; ScriptedProvider(text('hello')) is the shortest")
         self.name = name
@@ -63,10 +64,15 @@ class ScriptedProvider:
         self.requests: list[ModelRequest] = []
         self.open = 0
         self._scripts = scripts
+        self._schema = schema
 
     def models(self) -> Sequence[ModelInfo]:
         """The one model."""
         return [ModelInfo(self.default_model or "", "follows a script")]
+
+    def takes_schema(self, model: str, /, *, with_tools: bool) -> bool:  # noqa: ARG002  one model, with tools or without
+        """Whether the mode `schema` was asked for."""
+        return self._schema
 
     async def stream(self, request: ModelRequest, /) -> AsyncIterator[ModelEvent]:
         """Follow the script of this call."""

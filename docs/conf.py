@@ -15,6 +15,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
+import typing_extensions
 from becket.events import EventBase
 from sphinx import addnodes
 from sphinx.domains.python import PyXRefRole
@@ -63,7 +64,7 @@ html_css_files = ["becket.css"]
 
 _GOOGLE = Config(napoleon_use_rtype=False, napoleon_custom_sections=[("Attributes", "params_style")])
 _TOP = ("class", "exception", "function", "data", "type")
-_OUTSIDE = (builtins, typing, collections.abc, types)
+_OUTSIDE = (builtins, typing, typing_extensions, collections.abc, types)
 
 
 class _Name(PyXRefRole):

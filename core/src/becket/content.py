@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar  # for the default, which Python 3.11 has not
 
-    T_co = TypeVar("T_co", covariant=True, default=JsonValue)
+    _T_co = TypeVar("_T_co", covariant=True, default=JsonValue)
 else:
     from typing import TypeVar
 
-    T_co = TypeVar("T_co", covariant=True)
+    _T_co = TypeVar("_T_co", covariant=True)
 
 __all__ = [
     "AgentResult",
@@ -268,7 +268,7 @@ class Usage(Value):
 
 
 @value
-class AgentResult(Value, Generic[T_co]):
+class AgentResult(Value, Generic[_T_co]):
     """How a run ended.
 
     Its parameter is the type of the output. In an event that is JSON, always; where a caller awaits the result, it is
@@ -288,7 +288,7 @@ class AgentResult(Value, Generic[T_co]):
     message: Message | None = None
     usage: Usage = field(default_factory=Usage)
     cycles: int = 0
-    output: T_co = None  # type: ignore[assignment]  # the default of the parameter is JSON, and holds None
+    output: _T_co = None  # type: ignore[assignment]  # the default of the parameter is JSON, and holds None
 
     @property
     def text(self) -> str:

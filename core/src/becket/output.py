@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Fitting", "Output"]
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+_T_co = TypeVar("_T_co", covariant=True)
 
 WRAPPED: Final = "value"
 """The key under which a type stands whose JSON is no object."""
@@ -32,7 +32,7 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Fitting(Generic[T_co]):
+class Fitting(Generic[_T_co]):
     """An output that fits.
 
     Attributes:
@@ -40,7 +40,7 @@ class Fitting(Generic[T_co]):
         json: The same as JSON: what pydantic writes of it, by alias.
     """
 
-    value: T_co
+    value: _T_co
     json: JsonValue
 
 

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from becket.events import Event
     from becket.policies import Answer
 
-    T_co = TypeVar("T_co", covariant=True, default=Any)
+    _T_co = TypeVar("_T_co", covariant=True, default=Any)
 else:
     from typing import TypeVar
 
-    T_co = TypeVar("T_co", covariant=True)
+    _T_co = TypeVar("_T_co", covariant=True)
 
 __all__ = ["AgentStream", "result_of"]
 
 
-class AgentStream(Generic[T_co]):
+class AgentStream(Generic[_T_co]):
     """The events of one run as they happen: an async iterator, and a context manager that ends the run when left.
 
     Its parameter is the type of the structured output.
@@ -59,12 +59,12 @@ class AgentStream(Generic[T_co]):
         return self._driver.turn.run_id
 
     @property
-    def output(self) -> T_co | None:
+    def output(self) -> _T_co | None:
         """The structured output, validated, as a Python value; None before the run has finished, or without one.
 
         `RunFinished` carries the same as JSON: an event holds no live object.
         """
-        output: T_co | None = self._driver.output
+        output: _T_co | None = self._driver.output
         return output
 
     def __aiter__(self) -> Self:

@@ -243,7 +243,7 @@ class Driver:
         self._observers = Observers()
         self.parent = _inside.get()
         info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
-        self._effects = InProcessEffects(
+        self._effects = _effects(self._plan)(
             self._plan,
             self.turn,
             info,
@@ -358,6 +358,10 @@ class Driver:
                 self._effects.emit(self._started())
             except Exception as error:  # noqa: BLE001  as below
                 failure = failure or error
+        try:
+            self._effects.release()
+        except Exception as error:  # noqa: BLE001  as below
+            failure = failure or error
         left = math.inf
         while (events := self.turn.close(self._reason(failure))) and len(events) < left:
             left = len(events)
@@ -389,3 +393,11 @@ class Driver:
 
 def _nothing() -> None:
     """Is only posted to see whether an event loop still takes calls."""
+
+
+def _effects(plan: RunPlan) -> type[InProcessEffects]:
+    if not plan.masks:
+        return InProcessEffects
+    from becket._masking import MaskedEffects
+
+    return MaskedEffects

@@ -143,6 +143,9 @@ class InProcessEffects:
             return True
         return self._show(event) if self._watched else self._put(event)
 
+    def release(self) -> None:
+        """Emit what was held back of deltas, as masks do: the message is made of what is folded."""
+
     def _show(self, event: Event) -> bool:
         """Show `event` to the sinks and the callback handler, and hand it over whatever they do."""
         observers, room = self._observers, True
@@ -251,6 +254,7 @@ class InProcessEffects:
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
+        self.release()
         return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
 
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:

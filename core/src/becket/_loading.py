@@ -20,6 +20,7 @@ from becket import hookspecs
 from becket._names import canonical
 from becket._table import RUN_HOOKS, HookTable, Implementation
 from becket.errors import ConfigError, PluginError
+from becket.masks import Mask, Refusal
 from becket.plugins import Contribution, Plugin, Registry
 from becket.policies import Policy
 from becket.providers import Provider
@@ -39,9 +40,15 @@ __all__ = ["Choice", "PluginSet"]
 
 T = TypeVar("T")
 
-Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies"]
+Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies", "masks"]
 
-_KINDS: Final[dict[Kind, type]] = {"tools": Tool, "providers": Provider, "sinks": Sink, "policies": Policy}
+_KINDS: Final[dict[Kind, type]] = {
+    "tools": Tool,
+    "providers": Provider,
+    "sinks": Sink,
+    "policies": Policy,
+    "masks": Mask,
+}
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
 
@@ -132,13 +139,14 @@ class PluginSet:
         providers: The model providers.
         sinks: The sinks.
         policies: The policies.
+        masks: The masks, in the order of the plugins; those of a plugin that is not usable refuse.
         hooks: The hooks that are called in a run.
 
     Raises:
         PluginError: With `choice.strict`, a plugin could not be used.
     """
 
-    __slots__ = ("_choice", "_entries", "hooks", "policies", "providers", "sinks", "tools")
+    __slots__ = ("_choice", "_entries", "hooks", "masks", "policies", "providers", "sinks", "tools")
 
     def __init__(
         self,
@@ -163,6 +171,7 @@ class PluginSet:
         self.providers: Registry[Provider] = self._registry("providers", "provider")
         self.sinks: Registry[Sink] = self._registry("sinks", "sink")
         self.policies: Registry[Policy] = self._registry("policies", "policy")
+        self.masks = tuple(self._masks())
         self.hooks = HookTable.of(
             {name: [self._implementation(*pair) for pair in self._hooks(name)] for name in RUN_HOOKS}
         )
@@ -316,6 +325,19 @@ class PluginSet:
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
             entry.given = {}
             self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+
+    def _masks(self) -> Iterator[Contribution[Mask]]:
+        """Every mask, in the order of their hooks. A plugin that has lost its own must not let text through."""
+        of = [
+            (hook.phase, self._choice.place(entry.plugin), entry)
+            for entry in self._entries
+            for hook in entry.hooks
+            if hook.name == "register_masks"
+        ]
+        for *_, entry in sorted(of, key=lambda one: one[:2]):
+            masks = entry.given.get("masks", []) if entry.usable else [Refusal(entry.plugin.reason)]
+            for mask in masks:
+                yield Contribution(mask, entry.plugin)
 
     def _registry(self, kind: Kind, singular: str) -> Registry[Any]:
         found: dict[str, list[Contribution[Any]]] = {}

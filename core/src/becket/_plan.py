@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from becket._table import HookTable
     from becket._threads import WorkerThreads
     from becket.log import EventLog
+    from becket.masks import Mask
     from becket.options import Limits, ModelOptions
+    from becket.plugins import Contribution
     from becket.policies import Approver, Policy
     from becket.providers import Provider, ToolSpec
     from becket.retries import RetryPolicy
@@ -39,6 +41,7 @@ class RunPlan:
         output: The structured output that its runs are to give, or None.
         retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
+        masks: What all text of its events passes through.
         hooks: The hooks of plugins that are called in its runs.
         policies: What the host has named to decide on tool calls.
         approver: Who is asked; None for nobody.
@@ -61,6 +64,7 @@ class RunPlan:
     output: OutputPlan | None
     retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
+    masks: tuple[Contribution[Mask], ...]
     hooks: HookTable
     policies: tuple[Policy, ...]
     approver: Approver | None

@@ -318,6 +318,7 @@ class Agent:
             output=None if output is None else OutputPlan.of(output, provider, model, tools),
             retry=runtime.retry if given["retry"] is _BACKOFF else given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
+            masks=runtime.masks,
             hooks=runtime.hooks,
             policies=policies,
             approver=given["approver"],

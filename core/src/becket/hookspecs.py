@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from becket.events import ModelEvent
     from becket.hooks import HookContext
     from becket.log import EventLog
+    from becket.masks import Mask
     from becket.policies import Policy, Verdict
     from becket.providers import ModelRequest, Provider
     from becket.retries import RetryPolicy
@@ -54,6 +55,7 @@ __all__ = [
     "make_retry_policy",
     "make_session_store",
     "register_commands",
+    "register_masks",
     "register_policies",
     "register_providers",
     "register_sinks",
@@ -108,6 +110,15 @@ def register_policies(config: Any) -> Iterable[Policy] | None:
 
     A policy that the host has named may grant what is asked about otherwise; see `becket.policies`. One that is to hold
     wherever the plugin is installed is the hook `approve_tool`.
+    """
+
+
+@hookspec
+def register_masks(config: Any) -> Iterable[Mask] | None:
+    """What replaces secrets in all text of every run: to install the plugin, and not to block it, switches them on.
+
+    Each mask gets what those before it have left; see `becket.masks`. It fails closed: while a plugin that implements
+    this hook is quarantined, for whatever reason, every run of the runtime fails with a `PluginError` that says so.
     """
 
 

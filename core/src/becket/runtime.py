@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from becket.config import Config, ConfigReport
     from becket.discovery import Candidate
     from becket.log import EventLog
-    from becket.plugins import Plugin, Registry
+    from becket.masks import Mask
+    from becket.plugins import Contribution, Plugin, Registry
     from becket.providers import Provider
     from becket.session import SessionStore
     from becket.sinks import RunInfo
@@ -203,6 +204,11 @@ class Runtime:
     def hooks(self) -> HookTable:
         """The hooks that are called in its runs."""
         return self._set.hooks
+
+    @property
+    def masks(self) -> tuple[Contribution[Mask], ...]:
+        """What all text of its runs passes through before it is seen, in order; see `becket.masks`."""
+        return self._set.masks
 
     @property
     def threads(self) -> WorkerThreads:

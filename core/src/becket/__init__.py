@@ -61,6 +61,7 @@ from becket.events import (
 )
 from becket.hooks import HookContext
 from becket.log import EventLog, MemoryLog
+from becket.masks import Mask, MaskStream
 from becket.options import Limits, ModelOptions
 from becket.output import Output
 from becket.plugins import Plugin
@@ -107,6 +108,8 @@ __all__ = [
     "Json",
     "Limits",
     "MalformedArguments",
+    "Mask",
+    "MaskStream",
     "MemoryLog",
     "MemorySessionStore",
     "Message",

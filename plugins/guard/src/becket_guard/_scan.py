@@ -1,0 +1,295 @@
+"""Finding secrets in text, whole or as it comes.
+
+At each place the rules are tried in their order, and the first that matches counts; the search goes on behind the
+match. In text that still comes, a place is decided once no rule has looked beyond the end of what is there: what
+`regex` calls a partial match, and has to be asked for with a pattern that cannot match, since it gives a match where
+there is one, even if more text would make it longer. Up to a place that is not decided the text may be shown; from
+there it is held back.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from becket_guard._patterns import Known
+
+__all__ = ["MOST", "SECONDS", "Custom", "Scanner", "Stream", "compiled", "never"]
+
+MOST: Final = 16_384
+"""Characters that may be held back. The longest private keys in use have some 13,000: RSA with 16,384 bits."""
+
+SECONDS: Final = 0.25
+"""How long a configured pattern may take with one text; the event loop waits meanwhile."""
+
+_BEFORE: Final = 2
+"""Characters before a place that known patterns look at: a letter, or an escaped line break of JSON."""
+
+_BEFORE_CUSTOM: Final = 64
+"""The same for configured patterns, which may look behind."""
+
+_ALONE: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A configured pattern."""
+
+    name: str
+    whole: Any
+    begun: Any
+
+
+@dataclass(slots=True)
+class _Found:
+    """A secret in a text, or what may become one.
+
+    Attributes:
+        start: Where it begins.
+        end: Where it ends; None where that is not decided yet.
+        masked: From where to where it is masked; a rule may leave what stands around it.
+        shown: What stands for it.
+    """
+
+    start: int
+    end: int | None
+    masked: tuple[int, int]
+    shown: str
+
+
+class _Known:
+    """A known pattern, compiled once there is a text that begins like it."""
+
+    def __init__(self, known: Known, shown: str) -> None:
+        self.starts = known.starts
+        self.alone = known.alone
+        self.shown = shown
+        starts = "|".join(map(re.escape, known.starts))
+        self._expression = f"{_ALONE if known.alone else ''}(?:{starts}){known.rest}"
+
+    @functools.cached_property
+    def whole(self) -> Any:
+        return compiled(self._expression)
+
+    @functools.cached_property
+    def begun(self) -> Any:
+        return compiled(never(self._expression))
+
+
+def compiled(expression: str) -> Any:
+    """The expression, compiled by `regex`, which takes 50 ms to import and is imported for this.
+
+    Raises:
+        regex.error: It is none.
+    """
+    import regex  # type: ignore[import-untyped]  # it has no types
+
+    return regex.compile(expression, regex.VERSION0)
+
+
+def never(expression: str) -> str:
+    """What begins as the expression does and never matches: all that can come of it is a partial match."""
+    return f"(?:{expression})(?!)"
+
+
+class Scanner:
+    """The rules of a guard.
+
+    Args:
+        values: Secrets that are known by their value, and what stands for each.
+        known: Patterns of which it is known how they begin, and what stands for each.
+        custom: Patterns of which it is not, and what stands for each.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        known: Iterable[tuple[Known, str]] = (),
+        custom: Sequence[tuple[Custom, str]] = (),
+    ) -> None:
+        self._values: dict[str, list[tuple[str, str]]] = {}
+        for value in sorted(values, key=len, reverse=True):
+            self._values.setdefault(value[0], []).append((value, values[value]))
+        self._known: dict[str, list[tuple[str, _Known]]] = {}
+        for pattern, shown in known:
+            rule = _Known(pattern, shown)
+            for start in pattern.starts:
+                self._known.setdefault(start[0], []).append((start, rule))
+        self._custom = custom
+        self.plain = not custom
+        self.before = _BEFORE_CUSTOM if custom else _BEFORE
+
+    @functools.cached_property
+    def suspicious(self) -> Any:
+        """Finds where a rule whose beginning is known may match, or may once more text has come."""
+        starts = [pair for pairs in self._known.values() for pair in pairs]
+        alone = {start for start, rule in starts if rule.alone}
+        free = {start for start, rule in starts if not rule.alone}
+        free |= {value for pairs in self._values.values() for value, _ in pairs}
+        parts = [f"{_ALONE}{_any_of(alone)}"] if alone else []
+        return re.compile("|".join([*parts, _any_of(free)] if free else parts) or "(?!)")
+
+    def mask(self, text: str, /) -> str:
+        """`text` without its secrets."""
+        if self.plain and self.suspicious.search(text) is None:
+            return text
+        stream = Stream(self)
+        return stream.finish(text)
+
+    def next(self, text: str, at: int, *, over: bool) -> _Found | None:
+        """The first secret, or what may become one, at `at` or behind it.
+
+        Args:
+            text: The text, with what comes before `at` as far as rules look behind.
+            at: From where.
+            over: Whether no more text will come.
+        """
+        custom = self._next_custom(text, at, over=over) if self._custom else None
+        most = len(text) if custom is None else custom.start
+        while (suspect := self.suspicious.search(text, at)) is not None and (start := suspect.start()) <= most:
+            found = self._at(text, start, over=over)
+            if found is not None:
+                return found
+            at = start + 1
+        return custom
+
+    def _at(self, text: str, at: int, *, over: bool) -> _Found | None:
+        first = text[at : at + 1]
+        for value, shown in self._values.get(first, ()):
+            if text.startswith(value, at):
+                return _Found(at, at + len(value), (at, at + len(value)), shown)
+            if not over and _begins(value, text, at):
+                return _Found(at, None, (at, at), shown)
+        for start, rule in self._known.get(first, ()):
+            if text.startswith(start, at):
+                found = _matched(rule.whole, rule.begun, text, at, rule.shown, over=over)
+                if found is not None:
+                    return found
+            elif not over and _begins(start, text, at) and (not rule.alone or _is_alone(text, at)):
+                return _Found(at, None, (at, at), rule.shown)
+        return None
+
+    def _next_custom(self, text: str, at: int, *, over: bool) -> _Found | None:
+        """The first match, or beginning of one, of a configured pattern."""
+        first: _Found | None = None
+        for rule, shown in self._custom:
+            found = _searched(rule, text, at, shown, over=over)
+            if found is not None and (first is None or found.start < first.start):
+                first = found
+        return first
+
+
+class Stream:
+    """Masks a text that comes in fragments."""
+
+    __slots__ = ("_at", "_over", "_scanner", "_seen")
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._seen = ""  # what is held back, and before it what rules look at
+        self._at = 0  # where what is held back begins
+        self._over = False  # more was held back than may be: all that follows is masked
+
+    def feed(self, fragment: str, /) -> str:
+        """What may be shown now."""
+        scanner, at = self._scanner, self._at
+        text = self._seen + fragment
+        if scanner.plain and scanner.suspicious.search(text, at) is None and not self._over:
+            self._seen = seen = text[-_BEFORE:]
+            self._at = len(seen)
+            return text[at:] if at else text
+        shown, keep = self._scan(text, over=False)
+        before = max(0, keep - scanner.before)
+        self._seen = text[before:]
+        self._at = keep - before
+        return shown
+
+    def end(self) -> str:
+        """What was held back, masked."""
+        return self.finish("")
+
+    def finish(self, fragment: str) -> str:
+        """What may be shown of the rest, which `fragment` ends."""
+        text, self._seen = self._seen + fragment, ""
+        shown, _ = self._scan(text, over=True)
+        self._at = 0
+        return shown
+
+    def _scan(self, text: str, *, over: bool) -> tuple[str, int]:
+        """What may be shown of `text`, and where what is held back begins."""
+        if self._over:
+            return "", len(text)
+        at, shown = self._at, list[str]()
+        while (found := self._scanner.next(text, at, over=over)) is not None:
+            end = len(text) if found.end is None else found.end
+            if end - found.start > MOST:
+                self._over = True
+                return "".join((*shown, text[at : found.start], found.shown)), len(text)
+            if found.end is None:
+                return "".join((*shown, text[at : found.start])), found.start
+            start, stop = found.masked
+            shown += (text[at:start], found.shown, text[stop:end])
+            at = end
+        return "".join((*shown, text[at:])), len(text)
+
+
+def _searched(rule: Custom, text: str, at: int, shown: str, *, over: bool) -> _Found | None:
+    """The first match of a configured pattern, or where one may begin.
+
+    Raises:
+        TimeoutError: It takes too long.
+    """
+    begun = None if over else rule.begun.search(text, at, partial=True, timeout=SECONDS)
+    match = rule.whole.search(text, at, timeout=SECONDS)
+    if begun is not None and (match is None or begun.start() <= match.start()):
+        return _Found(begun.start(), None, (at, at), shown)
+    return None if match is None else _of(match, text, shown, over=over)
+
+
+def _matched(whole: Any, begun: Any, text: str, at: int, shown: str, *, over: bool) -> _Found | None:
+    """The match at a place; one whose end is not known while it may become longer, or be one at all."""
+    if not over and begun.match(text, at, partial=True) is not None:
+        return _Found(at, None, (at, at), shown)
+    match = whole.match(text, at)
+    return None if match is None else _of(match, text, shown, over=over)
+
+
+def _of(match: Any, text: str, shown: str, *, over: bool) -> _Found:
+    start, end = match.span()
+    masked = match.span("secret") if "secret" in match.re.groupindex else (start, end)
+    return _Found(start, end if over or end < len(text) else None, masked, shown)
+
+
+def _begins(whole: str, text: str, at: int) -> bool:
+    """Whether all that is left of `text` is the beginning of `whole`."""
+    return len(text) - at < len(whole) and whole.startswith(text[at:])
+
+
+def _is_alone(text: str, at: int) -> bool:
+    """What `_ALONE` asks."""
+    if at == 0 or text[at - 2 : at] in ("\\n", "\\r", "\\t"):
+        return True
+    return not (text[at - 1].isascii() and text[at - 1].isalnum())
+
+
+def _any_of(texts: Iterable[str]) -> str:
+    """An expression for these texts, and for the beginning of each at the end of what is there."""
+    tree: dict[str, Any] = {}
+    for text in texts:
+        node = tree
+        for letter in text:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return _branches(tree, at_end=False)
+
+
+def _branches(tree: dict[str, Any], *, at_end: bool = True) -> str:
+    if "" in tree:
+        return ""  # the shortest is enough: what is found is looked at more closely
+    branches = [re.escape(letter) + _branches(node) for letter, node in tree.items()]
+    return f"(?:{'|'.join([*branches, *([chr(92) + 'Z'] if at_end else [])])})"

@@ -42,7 +42,7 @@ _SPACE: Final = r"(?:\s|\\+[nrt])"  # an escaped line break too: keys are often 
 
 _HEADERS: Final = rf"(?:{_SPACE}*+[A-Z][A-Za-z-]{{1,30}}: [^\r\n\\]{{1,200}}+)*+"
 
-_WHOLE_KEY: Final = rf"(?:{_SPACE}|{_BASE64})*+-----END {_ARMOR}"
+_WHOLE_KEY: Final = rf"(?:[A-Za-z0-9+/=\s]++|\\+[nrt])*+-----END {_ARMOR}"
 
 _CUT_OFF_KEY: Final = (
     rf"{_SPACE}*+{_BASE64}{{40,}}+(?:{_SPACE}++{_BASE64}{{16,}}+)*+(?:{_SPACE}++[A-Za-z0-9+/]{{1,16}}+=++)?+"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,14 @@ _BEFORE: Final = 2
 
 _BEFORE_CUSTOM: Final = 64
 """The same for configured patterns, which may look behind."""
+
+_SHORT: Final = 50
+"""Characters up to which one expression for all beginnings is quicker than a search for each of them."""
+
+_LONG: Final = 256
+_PATIENCE: Final = 16
+"""Beyond `_LONG`, a 16th of what is held back must come before it is looked at again, all of it. What comes letter by
+letter would be looked at with each of them: a private key 3,000 times."""
 
 _ALONE: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 
@@ -121,41 +130,56 @@ class Scanner:
             for start in pattern.starts:
                 self._known.setdefault(start[0], []).append((start, rule))
         self._custom = custom
+        self._starts = (*values, *dict.fromkeys(start for pairs in self._known.values() for start, _ in pairs))
+        self._longest = max(map(len, self._starts), default=0)
         self.plain = not custom
         self.before = _BEFORE_CUSTOM if custom else _BEFORE
 
     @functools.cached_property
     def suspicious(self) -> Any:
         """Finds where a rule whose beginning is known may match, or may once more text has come."""
-        starts = [pair for pairs in self._known.values() for pair in pairs]
-        alone = {start for start, rule in starts if rule.alone}
-        free = {start for start, rule in starts if not rule.alone}
-        free |= {value for pairs in self._values.values() for value, _ in pairs}
+        alone = {start for pairs in self._known.values() for start, rule in pairs if rule.alone}
+        free = set(self._starts) - alone
         parts = [f"{_ALONE}{_any_of(alone)}"] if alone else []
-        return re.compile("|".join([*parts, _any_of(free)] if free else parts) or "(?!)")
+        return re.compile("|".join([*parts, *([_any_of(free)] if free else [])]) or "(?!)")
 
     def mask(self, text: str, /) -> str:
         """`text` without its secrets."""
-        if self.plain and self.suspicious.search(text) is None:
-            return text
-        stream = Stream(self)
-        return stream.finish(text)
+        return Stream(self).finish(text)
 
-    def next(self, text: str, at: int, *, over: bool) -> _Found | None:
+    def suspects(self, text: str, at: int, *, over: bool) -> list[int]:
+        """Where in `text` from `at` on a rule whose beginning is known may match, in order.
+
+        What may be the beginning of a beginning, and no more, stands at the end.
+        """
+        if not over and len(text) - at < _SHORT:
+            return [found.start() for found in self.suspicious.finditer(text, at)]
+        places: set[int] = set()
+        for start in self._starts:
+            place = text.find(start, at)
+            while place >= 0:
+                places.add(place)
+                place = text.find(start, place + 1)
+        if not over:
+            places.update(found.start() for found in self.suspicious.finditer(text, max(at, len(text) - self._longest)))
+        return sorted(places)
+
+    def next(self, text: str, at: int, suspects: list[int], *, over: bool) -> _Found | None:
         """The first secret, or what may become one, at `at` or behind it.
 
         Args:
             text: The text, with what comes before `at` as far as rules look behind.
             at: From where.
+            suspects: What `suspects` has found in it.
             over: Whether no more text will come.
         """
         custom = self._next_custom(text, at, over=over) if self._custom else None
         most = len(text) if custom is None else custom.start
-        while (suspect := self.suspicious.search(text, at)) is not None and (start := suspect.start()) <= most:
-            found = self._at(text, start, over=over)
-            if found is not None:
+        for place in range(bisect_left(suspects, at), len(suspects)):  # no slice: it would be copied for each match
+            if suspects[place] > most:
+                break
+            if (found := self._at(text, suspects[place], over=over)) is not None:
                 return found
-            at = start + 1
         return custom
 
     def _at(self, text: str, at: int, *, over: bool) -> _Found | None:
@@ -187,26 +211,32 @@ class Scanner:
 class Stream:
     """Masks a text that comes in fragments."""
 
-    __slots__ = ("_at", "_over", "_scanner", "_seen")
+    __slots__ = ("_again", "_at", "_over", "_scanner", "_search", "_seen")
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
+        self._search = scanner.suspicious.search if scanner.plain else None
         self._seen = ""  # what is held back, and before it what rules look at
         self._at = 0  # where what is held back begins
+        self._again = 0  # the length of the two at which they are looked at again
         self._over = False  # more was held back than may be: all that follows is masked
 
     def feed(self, fragment: str, /) -> str:
         """What may be shown now."""
-        scanner, at = self._scanner, self._at
-        text = self._seen + fragment
-        if scanner.plain and scanner.suspicious.search(text, at) is None and not self._over:
+        text, at = self._seen + fragment, self._at
+        if self._search is not None and self._search(text, at) is None and not self._over:
             self._seen = seen = text[-_BEFORE:]
             self._at = len(seen)
             return text[at:] if at else text
+        if len(text) < self._again:
+            self._seen = text
+            return ""
         shown, keep = self._scan(text, over=False)
-        before = max(0, keep - scanner.before)
+        before = max(0, keep - self._scanner.before)
         self._seen = text[before:]
         self._at = keep - before
+        held = len(text) - keep
+        self._again = len(self._seen) + held // _PATIENCE if held > _LONG else 0
         return shown
 
     def end(self) -> str:
@@ -225,7 +255,8 @@ class Stream:
         if self._over:
             return "", len(text)
         at, shown = self._at, list[str]()
-        while (found := self._scanner.next(text, at, over=over)) is not None:
+        suspects = self._scanner.suspects(text, at, over=over)
+        while (found := self._scanner.next(text, at, suspects, over=over)) is not None:
             end = len(text) if found.end is None else found.end
             if end - found.start > MOST:
                 self._over = True
@@ -244,8 +275,11 @@ def _searched(rule: Custom, text: str, at: int, shown: str, *, over: bool) -> _F
     Raises:
         TimeoutError: It takes too long.
     """
+    match = rule.whole.search(text, at, partial=not over, timeout=SECONDS)
+    if match is None:
+        return None
     begun = None if over else rule.begun.search(text, at, partial=True, timeout=SECONDS)
-    match = rule.whole.search(text, at, timeout=SECONDS)
+    match = None if match.partial else match
     if begun is not None and (match is None or begun.start() <= match.start()):
         return _Found(begun.start(), None, (at, at), shown)
     return None if match is None else _of(match, text, shown, over=over)

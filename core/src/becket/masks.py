@@ -62,7 +62,7 @@ class Mask(Protocol):
     name: str
 
     def mask(self, text: str, /) -> str:
-        """`text` without its secrets; the same text where there are none. To mask it again changes nothing."""
+        """`text` without its secrets; the same text where there are none. What stands for a secret is itself none."""
         ...
 
     def open(self) -> MaskStream:

@@ -65,7 +65,7 @@ BUILTIN: Final = (
     # docs.aws.amazon.com, IAM, "Manage access keys": 40 characters without a mark of their own; their name is wanted.
     Known(
         "aws_secret_key",
-        ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "SecretAccessKey", "secretAccessKey", "secret_access_key"),
+        ("secret_access_key", "SECRET_ACCESS_KEY", "SecretAccessKey", "secretAccessKey"),
         r"""[\\"']{0,4}\s{0,4}+[=:]\s{0,4}+[\\"']{0,4}(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])""",
     ),
     # docs.github.com, "About authentication to GitHub", token formats: at least 36 of these, and up to 255.
@@ -125,8 +125,8 @@ BUILTIN: Final = (
     # RFC 7617: the user's name and password in base64.
     Known(
         "basic_auth",
-        ("Authorization: Basic ", "authorization: Basic ", "authorization: basic "),
-        r"(?P<secret>[A-Za-z0-9+/]{8,}+=*+)",
+        ("Basic ", "basic "),
+        r"""(?<=[Aa]uthorization[\\"']{0,4}\s?[:=]\s?[\\"']{0,4}[Bb]asic )(?P<secret>[A-Za-z0-9+/]{8,}+=*+)""",
     ),
     # RFC 3986, 3.2.1: a password in the user information of a URL.
     Known(

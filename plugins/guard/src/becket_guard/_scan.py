@@ -28,8 +28,8 @@ MOST: Final = 16_384
 SECONDS: Final = 0.25
 """How long a configured pattern may take with one text; the event loop waits meanwhile."""
 
-_BEFORE: Final = 2
-"""Characters before a place that known patterns look at: a letter, or an escaped line break of JSON."""
+_BEFORE: Final = 40
+"""Characters before a place that known patterns look at, such as the name of a header."""
 
 _BEFORE_CUSTOM: Final = 64
 """The same for configured patterns, which may look behind."""
@@ -70,6 +70,11 @@ class _Found:
     masked: tuple[int, int]
     shown: str
 
+    def moved(self, by: int) -> _Found:
+        """The same in a text with `by` characters before this one."""
+        start, stop = self.masked
+        return _Found(self.start + by, None if self.end is None else self.end + by, (start + by, stop + by), self.shown)
+
 
 class _Known:
     """A known pattern, compiled once there is a text that begins like it."""
@@ -79,7 +84,7 @@ class _Known:
         self.alone = known.alone
         self.shown = shown
         starts = "|".join(map(re.escape, known.starts))
-        self._expression = f"{_ALONE if known.alone else ''}(?:{starts}){known.rest}"
+        self._expression = f"(?:{starts}){known.rest}"
 
     @functools.cached_property
     def whole(self) -> Any:
@@ -164,25 +169,29 @@ class Scanner:
             places.update(found.start() for found in self.suspicious.finditer(text, max(at, len(text) - self._longest)))
         return sorted(places)
 
-    def next(self, text: str, at: int, suspects: list[int], *, over: bool) -> _Found | None:
+    def next(self, text: str, at: int, floor: int, suspects: list[int], *, over: bool) -> _Found | None:
         """The first secret, or what may become one, at `at` or behind it.
 
         Args:
             text: The text, with what comes before `at` as far as rules look behind.
             at: From where.
+            floor: Before it nothing is looked at: it is masked.
             suspects: What `suspects` has found in it.
             over: Whether no more text will come.
         """
-        custom = self._next_custom(text, at, over=over) if self._custom else None
+        if at == floor and (found := self._at(text, at, floor, over=over)) is not None:
+            return found  # it is behind a secret, and stands alone whatever that ended with
+        custom = self._next_custom(text, at, floor, over=over) if self._custom else None
         most = len(text) if custom is None else custom.start
         for place in range(bisect_left(suspects, at), len(suspects)):  # no slice: it would be copied for each match
             if suspects[place] > most:
                 break
-            if (found := self._at(text, suspects[place], over=over)) is not None:
+            if (found := self._at(text, suspects[place], floor, over=over)) is not None:
                 return found
         return custom
 
-    def _at(self, text: str, at: int, *, over: bool) -> _Found | None:
+    def _at(self, text: str, at: int, floor: int, *, over: bool) -> _Found | None:
+        """The secret, or what may become one, that begins at `at`."""
         first = text[at : at + 1]
         for value, shown in self._values.get(first, ()):
             if text.startswith(value, at):
@@ -190,22 +199,25 @@ class Scanner:
             if not over and _begins(value, text, at):
                 return _Found(at, None, (at, at), shown)
         for start, rule in self._known.get(first, ()):
+            if rule.alone and not _is_alone(text, at, floor):
+                continue
             if text.startswith(start, at):
-                found = _matched(rule.whole, rule.begun, text, at, rule.shown, over=over)
+                found = _matched(rule, text, at, over=over)
                 if found is not None:
                     return found
-            elif not over and _begins(start, text, at) and (not rule.alone or _is_alone(text, at)):
+            elif not over and _begins(start, text, at):
                 return _Found(at, None, (at, at), rule.shown)
         return None
 
-    def _next_custom(self, text: str, at: int, *, over: bool) -> _Found | None:
+    def _next_custom(self, text: str, at: int, floor: int, *, over: bool) -> _Found | None:
         """The first match, or beginning of one, of a configured pattern."""
         first: _Found | None = None
+        seen = text[floor:]  # what they look behind at
         for rule, shown in self._custom:
-            found = _searched(rule, text, at, shown, over=over)
+            found = _searched(rule, seen, at - floor, shown, over=over)
             if found is not None and (first is None or found.start < first.start):
                 first = found
-        return first
+        return first and first.moved(floor)
 
 
 class Stream:
@@ -231,11 +243,8 @@ class Stream:
         if len(text) < self._again:
             self._seen = text
             return ""
-        shown, keep = self._scan(text, over=False)
-        before = max(0, keep - self._scanner.before)
-        self._seen = text[before:]
-        self._at = keep - before
-        held = len(text) - keep
+        shown = self._scan(text, over=False)
+        held = len(self._seen) - self._at
         self._again = len(self._seen) + held // _PATIENCE if held > _LONG else 0
         return shown
 
@@ -245,28 +254,31 @@ class Stream:
 
     def finish(self, fragment: str) -> str:
         """What may be shown of the rest, which `fragment` ends."""
-        text, self._seen = self._seen + fragment, ""
-        shown, _ = self._scan(text, over=True)
-        self._at = 0
-        return shown
+        return self._scan(self._seen + fragment, over=True)
 
-    def _scan(self, text: str, *, over: bool) -> tuple[str, int]:
-        """What may be shown of `text`, and where what is held back begins."""
+    def _scan(self, text: str, *, over: bool) -> str:
+        """What may be shown of `text`; the rest is kept."""
+        at, floor, shown = self._at, 0, list[str]()
         if self._over:
-            return "", len(text)
-        at, shown = self._at, list[str]()
+            return ""
         suspects = self._scanner.suspects(text, at, over=over)
-        while (found := self._scanner.next(text, at, suspects, over=over)) is not None:
+        keep = len(text)
+        while (found := self._scanner.next(text, at, floor, suspects, over=over)) is not None:
             end = len(text) if found.end is None else found.end
             if end - found.start > MOST:
                 self._over = True
-                return "".join((*shown, text[at : found.start], found.shown)), len(text)
+                self._seen = ""
+                return "".join((*shown, text[at : found.start], found.shown))
             if found.end is None:
-                return "".join((*shown, text[at : found.start])), found.start
+                keep = found.start
+                break
             start, stop = found.masked
             shown += (text[at:start], found.shown, text[stop:end])
-            at = end
-        return "".join((*shown, text[at:])), len(text)
+            at = floor = end
+        shown.append(text[at:keep])
+        seen = max(floor, keep - self._scanner.before)
+        self._seen, self._at = text[seen:], keep - seen
+        return "".join(shown)
 
 
 def _searched(rule: Custom, text: str, at: int, shown: str, *, over: bool) -> _Found | None:
@@ -285,12 +297,12 @@ def _searched(rule: Custom, text: str, at: int, shown: str, *, over: bool) -> _F
     return None if match is None else _of(match, text, shown, over=over)
 
 
-def _matched(whole: Any, begun: Any, text: str, at: int, shown: str, *, over: bool) -> _Found | None:
+def _matched(rule: _Known, text: str, at: int, *, over: bool) -> _Found | None:
     """The match at a place; one whose end is not known while it may become longer, or be one at all."""
-    if not over and begun.match(text, at, partial=True) is not None:
-        return _Found(at, None, (at, at), shown)
-    match = whole.match(text, at)
-    return None if match is None else _of(match, text, shown, over=over)
+    if not over and rule.begun.match(text, at, partial=True) is not None:
+        return _Found(at, None, (at, at), rule.shown)
+    match = rule.whole.match(text, at)
+    return None if match is None else _of(match, text, rule.shown, over=over)
 
 
 def _of(match: Any, text: str, shown: str, *, over: bool) -> _Found:
@@ -304,9 +316,9 @@ def _begins(whole: str, text: str, at: int) -> bool:
     return len(text) - at < len(whole) and whole.startswith(text[at:])
 
 
-def _is_alone(text: str, at: int) -> bool:
-    """What `_ALONE` asks."""
-    if at == 0 or text[at - 2 : at] in ("\\n", "\\r", "\\t"):
+def _is_alone(text: str, at: int, floor: int) -> bool:
+    """What `_ALONE` asks, of a text that begins at `floor`."""
+    if at == floor or text[max(floor, at - 2) : at] in ("\\n", "\\r", "\\t"):
         return True
     return not (text[at - 1].isascii() and text[at - 1].isalnum())
 

@@ -56,7 +56,7 @@ class Guard:
         self._settings: Settings | None = None
         self._rules: dict[str, dict[str, Any]] = {}
 
-    @hookimpl(optionalhook=True)
+    @hookimpl
     def declare_config(self) -> type:
         """The table `[plugins.guard]`."""
         return Settings

@@ -15,6 +15,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from becket import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -285,16 +287,21 @@ def _searched(rule: Custom, text: str, at: int, shown: str, *, over: bool) -> _F
     """The first match of a configured pattern, or where one may begin.
 
     Raises:
-        TimeoutError: It takes too long.
+        ConfigError: It takes too long.
     """
-    match = rule.whole.search(text, at, partial=not over, timeout=SECONDS)
-    if match is None:
-        return None
-    begun = None if over else rule.begun.search(text, at, partial=True, timeout=SECONDS)
-    match = None if match.partial else match
-    if begun is not None and (match is None or begun.start() <= match.start()):
+    try:
+        match = rule.whole.search(text, at, partial=not over, timeout=SECONDS)
+        if match is None:
+            return None
+        begun = None if over else rule.begun.search(text, at, partial=True, timeout=SECONDS)
+    except TimeoutError:
+        raise ConfigError(
+            f"the pattern {rule.name!r} took longer than {SECONDS:g} s with one text; write it so that no text can be "
+            f"matched in two ways, as (a+)+ can"
+        ) from None
+    if begun is not None and (match.partial or begun.start() <= match.start()):
         return _Found(begun.start(), None, (at, at), shown)
-    return None if match is None else _of(match, text, shown, over=over)
+    return None if match.partial or match.end() == match.start() else _of(match, text, shown, over=over)
 
 
 def _matched(rule: _Known, text: str, at: int, *, over: bool) -> _Found | None:

@@ -12,6 +12,7 @@ import pytest
 from becket import Agent, ConfigError, Message, PluginError, Runtime, Text, load_config
 from becket.testing import ListSink, ScriptedProvider, text
 from becket_guard import Guard, GuardMask, Settings, SettingsError
+from becket_guard._settings import fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,19 @@ def mask(**options: Any) -> GuardMask:
 def test_a_secret_is_masked_as_it_stands_in_text_in_json_and_in_a_url() -> None:
     shown = mask(secrets=['a "b"/ß cdé']).mask('a "b"/ß cdé; a \\"b\\"/ß cdé; a%20%22b%22%2F%C3%9F%20cd%C3%A9')
     assert shown == "[masked: secret]; [masked: secret]; [masked: secret]"
+
+
+@pytest.mark.parametrize("shown", ["correct", "correct-horse-9 correct"])
+def test_a_beginning_that_tells_little_stays(shown: str) -> None:
+    assert mask(secrets=[SECRET]).mask(shown) == shown.replace(SECRET, "[masked: secret]")
+
+
+def test_a_secret_that_is_cut_off_is_masked_at_the_end_of_a_text() -> None:
+    given = mask(secrets=[SECRET])
+    assert given.mask("it is correct-") == "it is [masked: secret]"
+    assert given.mask("correct-h, it is correct-hors") == "correct-h, it is [masked: secret]"
+    stream = given.open()
+    assert [*map(stream.feed, ("it is correct", "-horse")), stream.end()] == ["it is ", "", "[masked: secret]"]
 
 
 def test_variables_with_the_names_of_secrets_are_masked_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +75,26 @@ def test_known_patterns_can_be_left_out() -> None:
 
 def test_what_stands_for_a_secret_can_be_chosen() -> None:
     assert mask(secrets=[SECRET], replacement="<gone>").mask(f"it is {SECRET}") == "it is <gone>"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "fit"),
+    [
+        ("A_KEY", "A_KEY", True),
+        ("A_KEYS", "A_KEY", False),
+        ("A_KEY", "*_KEY", True),
+        ("_KEY", "*_KEY", True),
+        ("A_KEY", "A*", True),
+        ("A_KEY", "*", True),
+        ("ab", "ab*b", False),
+        ("a_b_c_d", "a*b*d", True),
+        ("a_b_c_d", "a*c*b*d", False),
+        ("a_b", "a**b", True),
+        ("a_key", "*_KEY", False),
+    ],
+)
+def test_a_star_stands_for_any_part_of_a_name(name: str, wanted: str, fit: bool) -> None:
+    assert fits(name, [wanted]) is fit
 
 
 WRONG = {

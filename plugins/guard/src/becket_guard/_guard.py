@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from becket import Deny, hookimpl
 
 from becket_guard._patterns import BUILTIN
-from becket_guard._scan import SECONDS, Scanner, Stream
-from becket_guard._settings import SHORTEST, Settings
+from becket_guard._scan import SECONDS, SHORTEST, Scanner, Stream
+from becket_guard._settings import Settings, fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +74,7 @@ class Guard:
         if self._settings is None:
             return Deny("becket-guard is not in use as it should be: it was never asked for its masks")
         allowed = self._settings.tools
-        if allowed is not None and not any(fnmatchcase(call.tool, name) for name in allowed):
+        if allowed is not None and not fits(call.tool, allowed):
             return Deny(f"{call.tool} is not among the tools that becket-guard lets through (plugins.guard.tools)")
         for name, rule in self._rules.get(call.tool, {}).items():
             if why := _wrong(name, rule, call.arguments.get(name)):
@@ -100,7 +99,7 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     """What each secret is called, and the secret; of equal ones the first counts last, since a dict keeps the last."""
     yield from (("secret", secret) for secret in settings.plain_secrets())
     for variable, value in sorted(os.environ.items()):
-        if any(fnmatchcase(variable, name) for name in settings.env) and (secret := value.strip()):
+        if fits(variable, settings.env) and (secret := value.strip()):
             if len(secret) >= SHORTEST:
                 yield variable, secret
             else:

@@ -8,15 +8,13 @@ words have not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["BUILTIN", "Known"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A kind of secret.
+class Known(NamedTuple):
+    """A kind of secret. A named tuple, here and below: a dataclass would add 2 ms to every start.
 
     Attributes:
         name: What it is called where it is masked.

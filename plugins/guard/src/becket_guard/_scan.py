@@ -12,17 +12,16 @@ from __future__ import annotations
 import functools
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from becket import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from becket_guard._patterns import Known
 
-__all__ = ["MOST", "SECONDS", "Custom", "Scanner", "Stream", "compiled", "never"]
+__all__ = ["MOST", "SECONDS", "SHORTEST", "Custom", "Scanner", "Stream", "compiled", "never"]
 
 MOST: Final = 16_384
 """Characters that may be held back. The longest private keys in use have some 13,000: RSA with 16,384 bits."""
@@ -36,6 +35,9 @@ _BEFORE: Final = 40
 _BEFORE_CUSTOM: Final = 64
 """The same for configured patterns, which may look behind."""
 
+SHORTEST: Final = 8
+"""Characters of the shortest secret: anything shorter stands in ordinary text as well, and would be masked there."""
+
 _SHORT: Final = 50
 """Characters up to which one expression for all beginnings is quicker than a search for each of them."""
 
@@ -47,8 +49,7 @@ letter would be looked at with each of them: a private key 3,000 times."""
 _ALONE: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(NamedTuple):
     """A configured pattern."""
 
     name: str
@@ -56,8 +57,7 @@ class Custom:
     begun: Any
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A secret in a text, or what may become one.
 
     Attributes:
@@ -167,9 +167,21 @@ class Scanner:
             while place >= 0:
                 places.add(place)
                 place = text.find(start, place + 1)
-        if not over:
+        if over:
+            places.update(self._cut_off(text, at))
+        else:
             places.update(found.start() for found in self.suspicious.finditer(text, max(at, len(text) - self._longest)))
         return sorted(places)
+
+    def _cut_off(self, text: str, at: int) -> Iterator[int]:
+        """Where the end of `text` may be the beginning of a secret, as where a tool's output was cut to its limit."""
+        for values in self._values.values():
+            for value, _ in values:
+                begins = value[: _tell_tale(value)]
+                place = text.find(begins, max(at, len(text) - len(value) + 1))
+                while place >= 0:
+                    yield place
+                    place = text.find(begins, place + 1)
 
     def next(self, text: str, at: int, floor: int, suspects: list[int], *, over: bool) -> _Found | None:
         """The first secret, or what may become one, at `at` or behind it.
@@ -194,13 +206,21 @@ class Scanner:
 
     def _at(self, text: str, at: int, floor: int, *, over: bool) -> _Found | None:
         """The secret, or what may become one, that begins at `at`."""
-        first = text[at : at + 1]
-        for value, shown in self._values.get(first, ()):
+        return self._value_at(text, at, over=over) or self._known_at(text, at, floor, over=over)
+
+    def _value_at(self, text: str, at: int, *, over: bool) -> _Found | None:
+        for value, shown in self._values.get(text[at : at + 1], ()):
             if text.startswith(value, at):
                 return _Found(at, at + len(value), (at, at + len(value)), shown)
-            if not over and _begins(value, text, at):
-                return _Found(at, None, (at, at), shown)
-        for start, rule in self._known.get(first, ()):
+            if _begins(value, text, at):
+                if not over:
+                    return _Found(at, None, (at, at), shown)
+                if len(text) - at >= _tell_tale(value):
+                    return _Found(at, len(text), (at, len(text)), shown)
+        return None
+
+    def _known_at(self, text: str, at: int, floor: int, *, over: bool) -> _Found | None:
+        for start, rule in self._known.get(text[at : at + 1], ()):
             if rule.alone and not _is_alone(text, at, floor):
                 continue
             if text.startswith(start, at):
@@ -321,6 +341,11 @@ def _of(match: Any, text: str, shown: str, *, over: bool) -> _Found:
 def _begins(whole: str, text: str, at: int) -> bool:
     """Whether all that is left of `text` is the beginning of `whole`."""
     return len(text) - at < len(whole) and whole.startswith(text[at:])
+
+
+def _tell_tale(value: str) -> int:
+    """Characters of a secret's beginning that are as bad as the secret, where the text ends with them."""
+    return max(SHORTEST, len(value) // 2)
 
 
 def _is_alone(text: str, at: int, floor: int) -> bool:

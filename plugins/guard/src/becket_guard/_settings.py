@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from becket_guard._expressions import SettingsError, custom, expression
 from becket_guard._patterns import BUILTIN
+from becket_guard._scan import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,10 +27,7 @@ else:
 
     pydantic = _Pydantic()
 
-__all__ = ["ENV", "SHORTEST", "Settings"]
-
-SHORTEST: Final = 8
-"""Characters of the shortest secret: anything shorter stands in ordinary text as well, and would be masked there."""
+__all__ = ["ENV", "Settings", "fits"]
 
 ENV: Final = (
     "*_API_KEY",
@@ -45,10 +42,10 @@ ENV: Final = (
 )
 """Names of environment variables that hold secrets by the custom of those who name them."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Settings:
     """What a guard masks, and which tool calls it lets through.
 
@@ -105,7 +102,7 @@ class Settings:
     def custom(self) -> list[tuple[Custom, str]]:
         """The configured patterns, compiled, and what stands for each."""
         for name in self.patterns:
-            if not _NAME.fullmatch(name):
+            if not name or not set(name) <= _LETTERS:
                 raise SettingsError(f"patterns has the name {name!r}; a name has letters, digits, '-' and '_'")
         return [(custom(name, text), self.shown(name)) for name, text in self.patterns.items()]
 
@@ -125,6 +122,25 @@ class Settings:
                 found = "secrets"
             if found is not None:
                 raise SettingsError(f"the replacement {shown!r} is itself masked by {found!r}; choose another")
+
+
+def fits(name: str, wanted: Iterable[str]) -> bool:
+    """Whether a name is one of those wanted, in which `*` stands for any part."""
+    return any(_fits(name, *one.split("*")) for one in wanted)
+
+
+def _fits(name: str, first: str, *others: str) -> bool:
+    if not others:
+        return name == first
+    *middle, last = others
+    if not name.startswith(first) or len(name) < len(first) + len(last) or not name.endswith(last):
+        return False
+    name = name[len(first) : len(name) - len(last)]
+    for part in middle:
+        _, found, name = name.partition(part) if part else ("", "*", name)
+        if not found:
+            return False
+    return True
 
 
 def plain(secret: object) -> str:

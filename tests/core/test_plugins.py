@@ -520,10 +520,10 @@ def test_a_required_plugin_that_is_quarantined_is_an_error_with_its_cause(instal
 def test_a_distribution_is_required_with_all_that_it_declares(installed: Site) -> None:
     """A host that requires a distribution for its policy is not served by the tools beside it."""
     module, broken = installed.module(HOOK.format(name="x")), installed.module("raise OSError('no key')")
-    installed.declare("becket-guard", f"guard-tools = {module}\nguard-policy = {broken}")
+    installed.declare("becket-warden", f"guard-tools = {module}\nguard-policy = {broken}")
     with pytest.raises(ConfigError, match="OSError: no key"):
-        installed.runtime(require=["becket-guard"])
-    assert list(installed.runtime(require=["becket-guard"], block=("guard-policy",)).tools) == ["x"]
+        installed.runtime(require=["becket-warden"])
+    assert list(installed.runtime(require=["becket-warden"], block=("guard-policy",)).tools) == ["x"]
 
 
 def test_a_required_object_of_the_host_counts() -> None:

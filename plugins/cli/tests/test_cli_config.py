@@ -227,7 +227,7 @@ def test_a_project_cannot_approve_or_switch_off(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize("command", ["plugins", "tools", "models"])
-@pytest.mark.parametrize("content", ["model = ", "[plugins.vendor]\ntimeout = []", 'require = ["guard"]'])
+@pytest.mark.parametrize("content", ["model = ", "[plugins.vendor]\ntimeout = []", 'require = ["warden"]'])
 def test_lists_are_shown_all_the_same(folders: Folders, command: str, content: str) -> None:
     folders.becket.install("vendor", VENDOR)
     folders.user(content)
@@ -256,11 +256,11 @@ def test_a_plugin_that_is_not_configured_is_no_news(folders: Folders) -> None:
 
 
 def test_a_required_plugin_that_cannot_be_imported_ends_the_run(folders: Folders) -> None:
-    folders.becket.install("guard", "import not_there_at_all")
-    folders.user('require = ["guard"]')
+    folders.becket.install("warden", "import not_there_at_all")
+    folders.user('require = ["warden"]')
     ended = folders("run", "-m", "fake:hello", "hi")
     assert (ended.returncode, ended.stdout) == (3, "")
-    assert f"'guard' under 'require' in {folders.own}: the plugin 'guard' is required" in ended.stderr
+    assert f"'warden' under 'require' in {folders.own}: the plugin 'warden' is required" in ended.stderr
     assert "not_there_at_all" in ended.stderr
 
 

@@ -14,7 +14,7 @@ from becket_guard._settings import Settings, fits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from becket import Mask, Tool, ToolCall, Verdict
+    from becket import Mask, MaskStream, Tool, ToolCall, Verdict
     from becket.hooks import HookContext
 
 __all__ = ["Guard", "GuardMask"]
@@ -38,7 +38,7 @@ class GuardMask:
         self._scanner = Scanner(values, known, settings.custom())
         self.mask = self._scanner.mask
 
-    def open(self) -> Stream:
+    def open(self) -> MaskStream:
         """What masks a text that comes in fragments."""
         return Stream(self._scanner)
 

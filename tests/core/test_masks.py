@@ -414,6 +414,7 @@ def test_every_other_event_is_masked_and_shared_values_are_not_changed() -> None
         RunStarted("a", "m", (message, Message("user", (Text("plain"),)))),
         MessageAdded(message),
         MessageAdded(Message("user", (result,))),
+        MessageAdded(Message("user", (Text(f"again, without {SECRET}"),))),
         DecisionRequested("id", "approve_tool", call, SECRET, {SECRET: 1}),
         DecisionRequested("id", "other"),
         DecisionMade("id", "deny", SECRET, reason=SECRET),

@@ -42,7 +42,8 @@ Said: TypeAlias = "Callable[[str], str]"
 def mask_event(event: Event, said: Said) -> None:
     """Pass the texts of an event that is no delta through `said`; its own fields are set, and no value in them.
 
-    The message of the tools' results is left as it is: it is made of results that were events before.
+    The message of the tools' results is left as it is: it is made of results that were events before, and is compared
+    with them.
     """
     change = _CHANGES.get(type(event))
     if change is not None:
@@ -54,7 +55,7 @@ def _run_started(event: Any, said: Said) -> None:
 
 
 def _message_added(event: Any, said: Said) -> None:
-    if event.message.role == "assistant":
+    if not any(isinstance(block, ToolResult) for block in event.message.content):
         event.message = _message(event.message, said)
 
 

@@ -55,6 +55,7 @@ from becket.log import EventLog, MemoryLog
 from becket.options import Limits, ModelOptions
 from becket.plugins import Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
+from becket.prices import Price
 from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
@@ -113,6 +114,7 @@ __all__ = [
     "PluginEvent",
     "PluginFailed",
     "Policy",
+    "Price",
     "ProjectMaySet",
     "ProtocolError",
     "Provider",

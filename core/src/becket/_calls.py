@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import AsyncGenerator, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -19,14 +20,18 @@ from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from becket._alarm import Alarm
     from becket._backend import Backend
+    from becket._budget import Budget
     from becket._threads import WorkerThreads
     from becket._values import JsonValue
     from becket.effects import CallKey, Effects, PlannedCall
 
 __all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unwrap"]
+
+_nowhere: Callable[[str], AbstractAsyncContextManager[Any]] = nullcontext
 
 _BLOCKS: Final = (Text, Json, Image, Document)
 
@@ -48,6 +53,8 @@ class ToolCalls:
         fail: Fails the run with an exception that arose outside of its tasks.
         grace: Seconds that a tool has to end once its time limit has cancelled it.
         after: What hooks make of the result of a call that was made; None where there are none.
+        place: Where a run stands that is started in the call with an id.
+        budget: What the run may spend, or None where nothing is limited.
 
     Attributes:
         running: The names of the tools that run, by the keys of their calls.
@@ -69,6 +76,8 @@ class ToolCalls:
         fail: Callable[[Exception], None],
         grace: float,
         after: Callable[[ToolCall, ToolResult], Awaitable[ToolResult]] | None = None,
+        place: Callable[[str], AbstractAsyncContextManager[Any]] = _nowhere,
+        budget: Budget | None = None,
     ) -> None:
         self._tools = tools
         self._effects = effects
@@ -83,6 +92,8 @@ class ToolCalls:
         self._after = after
         self._fail = fail
         self._grace = grace
+        self._place = place
+        self._budget = budget
         self.running: dict[CallKey, str] = {}
 
     async def make(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
@@ -114,7 +125,7 @@ class ToolCalls:
         return [results[index] for index in range(len(planned))]
 
     async def _one(self, plan: PlannedCall) -> ToolResult:
-        refused = plan.instead or refusal(plan.call, self._tools)
+        refused = self._unpaid(plan.call) or plan.instead or refusal(plan.call, self._tools)
         if refused is not None:
             return self._finish(refused)
         tool = self._tools[plan.call.tool]
@@ -126,7 +137,8 @@ class ToolCalls:
         started = self._effects.now()
         self.running[plan.key] = tool.name
         try:
-            result = await self._guarded(tool, plan, arguments)
+            async with self._place(plan.call.id):
+                result = await self._guarded(tool, plan, arguments)
         finally:
             del self.running[plan.key]
         if self._over():
@@ -136,6 +148,12 @@ class ToolCalls:
             result = await self._after(plan.call, result)
         return self._finish(result, seconds)
 
+    def _unpaid(self, call: ToolCall) -> ToolResult | None:
+        """What stands for a call that the budget forbids; the run then ends with that limit, and no model reads it."""
+        if self._budget is None or (reason := self._budget.take_call()) is None:
+            return None
+        return ToolResult(call.id, "interrupted", (Text(f"This call was not made: {reason}."),))
+
     def _finish(self, result: ToolResult, seconds: float = 0.0) -> ToolResult:
         self._effects.emit(ToolFinished(result, seconds))
         return result
@@ -143,7 +161,7 @@ class ToolCalls:
     async def _guarded(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
         """The call within its time limit, with whatever it raises as a result."""
         seconds = self._seconds if tool.timeout is None else tool.timeout
-        if seconds is None:
+        if seconds is None or seconds == math.inf:
             return await self._caught(tool, plan, arguments)
         with anyio.CancelScope() as scope:
             timers = self._arm(scope, tool.name, seconds)

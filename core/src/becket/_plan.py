@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from becket.log import EventLog
     from becket.options import Limits, ModelOptions
     from becket.policies import Approver, Policy
+    from becket.prices import Prices
     from becket.providers import Provider, ToolSpec
     from becket.retries import RetryPolicy
     from becket.sinks import RunInfo, Sink
@@ -35,6 +36,7 @@ class RunPlan:
         specs: The tools as a model is told of them.
         options: The model's options.
         limits: The limits of a run.
+        prices: What models cost.
         retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
         hooks: The hooks of plugins that are called in its runs.
@@ -56,6 +58,7 @@ class RunPlan:
     specs: tuple[ToolSpec, ...]
     options: ModelOptions
     limits: Limits
+    prices: Prices
     retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
     hooks: HookTable

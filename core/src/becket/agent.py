@@ -226,6 +226,31 @@ class Agent:
     def _call(self, work: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
         return self._used_runtime().call(work)
 
+    def as_tool(self, name: str, description: str, *, timeout: float | None = None) -> AnyTool:
+        """A tool that runs this agent, for another agent.
+
+        The model that calls it gives one argument, the prompt, and gets the answer's text, or the structured output, or
+        the reason why there is none. The run is nested in the one that calls the tool, as every run is that an async
+        tool starts: its events are in that run's stream, with `parent_run_id` and `parent_call_id`; it is cancelled
+        with it and draws on its budgets; its policies and its approver decide as well. Tools of both get the same
+        `context`.
+
+        The tool's effect is `"none"`: what the agent reads and changes are calls of its own tools, and each of those is
+        decided on by itself.
+
+        Args:
+            name: What the model calls it by.
+            description: What the agent is good for, for the model to read.
+            timeout: Seconds that one call may take; None for no limit of its own, not even that of
+                `Limits.tool_seconds`, since an agent may have to wait for a person.
+
+        Raises:
+            ConfigError: The name is none that a model can be told of.
+        """
+        from becket._agent_tool import agent_tool
+
+        return agent_tool(self, name, description, timeout=timeout)
+
     # -- resolving -------------------------------------------------------------------------------------------------
 
     def _used_runtime(self) -> Runtime:
@@ -240,9 +265,10 @@ class Agent:
         """The plan of a run; made once, and again only for other limits."""
         if self._plan is None:
             self._plan = self._make_plan(self._given["limits"] or self._used_runtime().config.limits)
-        if limits is not None:
-            return self._make_plan(limits)
-        return self._plan
+        plan = self._plan if limits is None else self._make_plan(limits)
+        if plan.limits.cost is not None:
+            plan.prices.need(plan.model_id)
+        return plan
 
     def _make_plan(self, limits: Limits) -> RunPlan:
         given, runtime = self._given, self._used_runtime()
@@ -261,6 +287,7 @@ class Agent:
             specs=tuple(tool.spec for tool in tools.values()),
             options=given["options"] or runtime.config.options,
             limits=limits,
+            prices=runtime.prices,
             retry=runtime.retry if given["retry"] is _BACKOFF else given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
             hooks=runtime.hooks,

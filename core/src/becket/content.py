@@ -57,6 +57,7 @@ StopReason: TypeAlias = Literal[
     "limit_cycles",
     "limit_tool_calls",
     "limit_tokens",
+    "limit_cost",
     "limit_time",
     # Only inside a run, never a run's own: the model asked for tools; the run is about to fail.
     "tool_use",
@@ -269,6 +270,7 @@ class AgentResult(Value):
         usage: Tokens of all model calls together.
         cycles: Cycles begun.
         output: The structured output, as JSON, where one was asked for.
+        cost: What the model calls cost, in the currency of the prices; None where there is no price.
     """
 
     stop_reason: StopReason
@@ -276,6 +278,7 @@ class AgentResult(Value):
     usage: Usage = field(default_factory=Usage)
     cycles: int = 0
     output: JsonValue = None
+    cost: float | None = None
 
     @property
     def text(self) -> str:

@@ -53,7 +53,11 @@ class Effects(Protocol):
 
     @property
     def ending(self) -> StopReason | None:
-        """Why the run is to end early: `cancelled`, `limit_time`, or None."""
+        """Why the run is to end early, or None: `cancelled`, `limit_time`, or a budget that is used up.
+
+        Budgets are the run's own and those of the runs that it is nested in. Looked at before a model call and before
+        the tool calls of a cycle; a tool call that a budget forbids within a cycle gets an `interrupted` result.
+        """
         ...
 
     async def call_model(self, cycle: int, length: int) -> ModelAnswer:

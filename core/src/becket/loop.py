@@ -40,8 +40,15 @@ def reached(turn: Turn, limits: Limits) -> StopReason | None:
     """The limit that forbids another model call, or None."""
     if limits.cycles is not None and turn.cycle >= limits.cycles:
         return "limit_cycles"
+    return _spent(turn, limits)
+
+
+def _spent(turn: Turn, limits: Limits) -> StopReason | None:
+    """The limit that forbids a call of any kind, or None."""
     if limits.tokens is not None and turn.usage.total_tokens >= limits.tokens:
         return "limit_tokens"
+    if limits.cost is not None and turn.cost is not None and turn.cost >= limits.cost:
+        return "limit_cost"
     return None
 
 
@@ -58,6 +65,8 @@ async def _cycle(turn: Turn, effects: Effects, limits: Limits) -> StopReason | N
     if answer.message.content:
         effects.emit(MessageAdded(answer.message))
     if turn.need == "tools":
+        if (reason := effects.ending or _spent(turn, limits)) is not None:
+            return reason
         allowed = turn.calls if limits.tool_calls is None else turn.calls[: max(0, limits.tool_calls - turn.tool_calls)]
         await _tools(turn, effects, allowed)
         if len(allowed) < len(turn.calls):

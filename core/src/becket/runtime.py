@@ -17,11 +17,12 @@ from becket._version import VERSION
 from becket.errors import ConfigError, PluginError
 from becket.log import MemoryLog
 from becket.policies import Policy
+from becket.prices import Prices
 from becket.retries import Backoff, RetryPolicy
 from becket.sinks import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.plugins import Plugin, Registry
+    from becket.prices import Price
     from becket.providers import Provider
     from becket.session import SessionStore
     from becket.sinks import RunInfo
@@ -63,6 +65,9 @@ class Runtime:
         strict: Whether a plugin that cannot be used is an error, instead of being left out.
         sinks: Sinks that observe every run, as objects or by name.
         policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
+        prices: What models cost, for `Limits(cost=...)` and the `cost` of results: a `Price`, or a mapping with its
+            fields, by `provider:model` or a pattern of it with `*` and `?`. The very name wins, else the first pattern
+            that fits. Nothing is known of prices but what stands here.
         threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; None for what a plugin gives, else for the last 256 events in memory.
         retry: When a model call that failed is made again, for agents that do not say it; None for what a plugin gives,
@@ -86,6 +91,7 @@ class Runtime:
         "_no_store",
         "_policies",
         "_portal",
+        "_prices",
         "_retry",
         "_session_store",
         "_set",
@@ -105,6 +111,7 @@ class Runtime:
         strict: bool = False,
         sinks: Sequence[Sink | str] | None = None,
         policies: Sequence[Policy | str] = (),
+        prices: Mapping[str, Price | Mapping[str, float]] | None = None,
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
         retry: RetryPolicy | None = None,
@@ -141,6 +148,7 @@ class Runtime:
         for name in _names("require", require):
             self._check_required(name)
         self._config.each("require", self._check_required)
+        self._prices = Prices(prices)
         self._threads = WorkerThreads(threads)
         self._portal = Portal(self)
         self._homes = Homes()
@@ -203,6 +211,11 @@ class Runtime:
     def hooks(self) -> HookTable:
         """The hooks that are called in its runs."""
         return self._set.hooks
+
+    @property
+    def prices(self) -> Prices:
+        """What models cost."""
+        return self._prices
 
     @property
     def threads(self) -> WorkerThreads:

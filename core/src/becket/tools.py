@@ -101,7 +101,7 @@ class Tool(Generic[P, R]):
         effect_stated: Whether that was said, and is not the `"write"` that stands for what was not.
         reach: How far it reaches.
         sequential: Whether its calls, and those beside them in a cycle, run one after the other.
-        timeout: Seconds that one call may take, None for the run's own limit.
+        timeout: Seconds that one call may take, None for the run's own limit, infinity for none.
         idempotent: Whether a call may be repeated under its key.
     """
 

@@ -105,6 +105,7 @@ class Turn:
         attempt: Model calls begun in this cycle.
         stop: The stop reason of the last model call.
         usage: Tokens of all model calls.
+        cost: What they cost; None where there is no price.
         tool_calls: Tool calls answered, those that were refused included.
         calls: The tool calls of this cycle.
         started: The ids of those that were begun.
@@ -122,6 +123,7 @@ class Turn:
     attempt: int = 0
     stop: StopReason | None = None
     usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
     tool_calls: int = 0
     calls: tuple[ToolCall, ...] = ()
     started: set[str] = field(default_factory=set)
@@ -249,6 +251,8 @@ class Turn:
     def _model_finished(self, event: ModelFinished) -> None:
         self._expect(event, "model")
         self.phase, self.stop, self.usage = "answered", event.stop_reason, self.usage + event.usage
+        if event.cost is not None:
+            self.cost = (self.cost or 0.0) + event.cost
 
     def _message_added(self, event: MessageAdded) -> None:
         message = event.message
@@ -327,7 +331,8 @@ class Turn:
         message, events = self._closing_cycle(stop)
         if isinstance(reason, ErrorInfo):
             return [*events, RunFailed(reason)]
-        return [*events, RunFinished(AgentResult(stop, message or self._last_answer(), self.usage, self.cycle))]
+        answer = message or self._last_answer()
+        return [*events, RunFinished(AgentResult(stop, answer, self.usage, self.cycle, cost=self.cost))]
 
     def _closing_cycle(self, stop: StopReason) -> tuple[Message | None, list[Event]]:
         """The message that closing adds for the assistant, if any, and the events up to `cycle_finished`."""

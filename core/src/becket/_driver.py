@@ -225,7 +225,7 @@ class Driver:
 
     def is_ending(self) -> bool:
         """Whether the run has been cancelled."""
-        return self._scope.cancel_called
+        return self._effects.stopped is not None or self._effects.failure is not None
 
     def give_up(self) -> None:
         """The run above is at its end: end this one as well, now where it lives on the same event loop."""

@@ -781,6 +781,30 @@ async def test_the_reader_of_the_root_decides_on_the_calls_of_a_nested_run() -> 
     assert "changed to change" in [event.result.text for event in events if event.type == "tool_finished"]
 
 
+async def test_the_reader_cannot_decide_in_a_run_that_a_sync_tool_has_started() -> None:
+    """Its reader is another, on another event loop."""
+    started, release = threading.Event(), threading.Event()
+    with Runtime_(Runtime(discover=False)) as runtime:
+
+        async def hold() -> None:
+            started.set()
+            await anyio.to_thread.run_sync(release.wait, 5)
+
+        sub = make("sub", [hold, *text("over")], runtime=runtime)
+
+        @tool(effect="none")
+        def ask(prompt: str) -> str:
+            return sub(prompt).text
+
+        async with asking("root", ask, runtime=runtime, approver="reader").stream_async("go") as stream:
+            assert await anyio.to_thread.run_sync(started.wait, 5)
+            with pytest.raises(ConfigError, match="there is no open request 'unknown'"):
+                await stream.decide("unknown", answer=True)
+            release.set()
+            events = [event async for event in stream]
+    assert tool_texts(events) == ["over"]
+
+
 async def test_a_nested_run_without_an_approver_above_keeps_its_own() -> None:
     async def approver(request: DecisionRequested) -> bool:
         return True

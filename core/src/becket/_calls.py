@@ -15,7 +15,7 @@ from becket._log import logger
 from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, ResultBlock, Text, ToolCall, ToolResult
 from becket.errors import ToolError
-from becket.events import ToolFinished, ToolProgress, ToolStarted
+from becket.events import RetryScheduled, ToolFinished, ToolProgress, ToolStarted
 from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from becket._threads import WorkerThreads
     from becket._values import JsonValue
     from becket.effects import CallKey, Effects, PlannedCall
+    from becket.retries import RetryPolicy
 
 __all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unwrap"]
 
@@ -55,6 +56,7 @@ class ToolCalls:
         after: What hooks make of the result of a call that was made; None where there are none.
         place: Where a run stands that is started in the call with an id.
         budget: What the run may spend, or None where nothing is limited.
+        retry: When a call that failed is made again, of a tool that allows it; None for never.
 
     Attributes:
         running: The names of the tools that run, by the keys of their calls.
@@ -78,6 +80,7 @@ class ToolCalls:
         after: Callable[[ToolCall, ToolResult], Awaitable[ToolResult]] | None = None,
         place: Callable[[str], AbstractAsyncContextManager[Any]] = _nowhere,
         budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self._tools = tools
         self._effects = effects
@@ -94,6 +97,7 @@ class ToolCalls:
         self._grace = grace
         self._place = place
         self._budget = budget
+        self._retry = retry
         self.running: dict[CallKey, str] = {}
 
     async def make(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
@@ -187,9 +191,30 @@ class ToolCalls:
         return timers
 
     async def _caught(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
-        """The result of the call. Only what was not the tool's own doing passes; see `from_outside`."""
+        """The result of the call, which is made again where its tool, its error and the retry policy say so."""
+        attempt = 1
+        while isinstance(outcome := await self._outcome(tool, plan, arguments), BaseException):
+            delay = self._delay(tool, outcome, attempt)
+            if delay is None:
+                return _failed(tool, plan.call, outcome)
+            attempt += 1
+            self._effects.emit(RetryScheduled(clean_text(str(outcome)), delay, attempt, plan.call.id))
+            await anyio.sleep(delay)
+            arguments = tool.arguments.validate(plan.call.arguments)  # anew: the tool may have changed them
+        return ToolResult(plan.call.id, "success", outcome)
+
+    def _delay(self, tool: AnyTool, error: BaseException, attempt: int) -> float | None:
+        """Seconds until the call is made again, under the same key; None where it is not."""
+        if self._retry is None or not isinstance(error, ToolError) or not error.retryable:
+            return None
+        return self._retry.delay(error, attempt) if tool.idempotent and not self._over() else None
+
+    async def _outcome(
+        self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]
+    ) -> tuple[ResultBlock, ...] | BaseException:
+        """What the tool returned or raised. Only what was not its own doing passes; see `from_outside`."""
         try:
-            content = to_blocks(tool.name, await self._run(tool, plan, arguments))
+            return to_blocks(tool.name, await self._run(tool, plan, arguments))
         except BaseException as raised:  # SystemExit too, which would stop asyncio's loop from a parallel tool
             outside = from_outside(raised, self._backend)
             if outside is raised:
@@ -197,8 +222,7 @@ class ToolCalls:
             if outside is not None:
                 logger.error("tool %r raised more than its cancellation", tool.name, exc_info=raised)  # noqa: TRY400  the whole group
                 raise outside from None
-            return _failed(plan.call, unwrap(raised))
-        return ToolResult(plan.call.id, "success", content)
+            return unwrap(raised)
 
     async def _run(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> object:
         for name in tool.arguments.contexts:
@@ -307,10 +331,13 @@ def _error(call: ToolCall, text: str) -> ToolResult:
     return ToolResult(call.id, "error", (Text(clean_text(text)),))
 
 
-def _failed(call: ToolCall, error: BaseException) -> ToolResult:
+def _failed(tool: AnyTool, call: ToolCall, error: BaseException) -> ToolResult:
     """What the model gets to read of an exception."""
     if isinstance(error, ToolError):
-        return _error(call, str(error) or f"{call.tool} failed, and did not say why")
+        text = str(error) or f"{call.tool} failed, and did not say why"
+        if error.retryable and not tool.idempotent:
+            text += "\n(It may succeed later. It was not made again, since it is not known whether that would be safe.)"
+        return _error(call, text)
     logger.error("tool %r raised %s", call.tool, type(error).__name__, exc_info=error)
     return _error(call, f"{call.tool} failed: {type(error).__name__}: {error}")
 

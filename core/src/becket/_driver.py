@@ -307,6 +307,8 @@ class Driver:
             call_id=None if place is None else place.call_id,
         )
         self.state = "running"
+        if place is not None:
+            place.run.children.add(self)
         if self._session is not None:
             self._effects.failure = self._session.enter(self, self.turn.run_id)
         tasks = self._runtime.home(self)
@@ -331,7 +333,6 @@ class Driver:
         if budget is not None and budget.counts_cost:
             plan.prices.need(plan.model_id)
         self.parent, self.budget, self._plan = place, budget, plan
-        place.run.children.add(self)
         return place.run.effects if place.nests() else None
 
     async def _main(self) -> None:

@@ -142,6 +142,7 @@ class InProcessEffects:
             grace=GRACE,
             place=place,
             budget=budget,
+            retry=plan.retry,
         )
 
     @property

@@ -400,21 +400,23 @@ class DecisionMade(EventBase):
 
 @value
 class RetryScheduled(EventBase):
-    """A model call failed and will be tried again.
+    """A model call, or the call of a tool that allows it, failed and will be tried again.
 
     Attributes:
         reason: What failed.
         delay_s: Seconds until the next attempt.
         next_attempt: The attempt that will be made.
+        call_id: The tool call, which keeps its `attempt` and its key; None where it is a model call.
     """
 
     type: Literal["retry_scheduled"] = field(default="retry_scheduled", init=False)
     reason: str
     delay_s: float
     next_attempt: int = 0
+    call_id: str | None = None
 
     def _view(self) -> dict[str, Any]:
-        return {"event_loop_throttled_delay": self.delay_s}
+        return {"event_loop_throttled_delay": self.delay_s} if self.call_id is None else {}
 
 
 @value

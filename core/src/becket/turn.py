@@ -12,8 +12,9 @@
     ready     cycle_finished            -> idle; also from answered (no content) and cycle (ended before the call)
     idle      run_finished, run_failed  -> done
 
-Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished` and decisions while it is
-`tools`. Events of plugins, partial output and unknown events fold anywhere inside a run and change nothing.
+Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished`, decisions and the
+`retry_scheduled` of a tool call while it is `tools`. Events of plugins, partial output and unknown events fold anywhere
+inside a run and change nothing.
 """
 
 from __future__ import annotations
@@ -245,6 +246,9 @@ class Turn:
         self.phase, self.attempt, self.parts = "model", self.attempt + 1, []
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
+        if event.call_id is not None:
+            self._expect_begun(event, event.call_id)
+            return
         self._expect(event, "model")
         self.phase, self.parts = "cycle", []
 
@@ -284,9 +288,12 @@ class Turn:
         self.started.add(event.call.id)
 
     def _tool_progress(self, event: ToolProgress) -> None:
-        self._expect_open(event, event.call_id)
-        if event.call_id not in self.started:
-            self._refuse(event, f"the call {event.call_id!r} was not begun")
+        self._expect_begun(event, event.call_id)
+
+    def _expect_begun(self, event: Event, call_id: str) -> None:
+        self._expect_open(event, call_id)
+        if call_id not in self.started:
+            self._refuse(event, f"the call {call_id!r} was not begun")
 
     def _tool_finished(self, event: ToolFinished) -> None:
         self._expect_open(event, event.result.call_id)

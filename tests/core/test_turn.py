@@ -352,12 +352,10 @@ def test_a_retry_begins_a_new_attempt_and_forgets_the_old_one() -> None:
 
 
 def test_a_retry_of_a_tool_call_changes_nothing_and_belongs_to_a_call_that_was_begun() -> None:
-    turn = folded(STARTED, CycleStarted(), ModelStarted("p:m", 1), ModelFinished("tool_use", Usage(1, 1, 1)))
-    call = ToolCall("a", "tool")
-    turn.receive(MessageAdded(Message("assistant", (call,))))
+    turn = asking("a")
     with pytest.raises(ProtocolError, match="the call 'a' was not begun"):
         turn.receive(RetryScheduled("busy", 0.5, 2, "a"))
-    turn.receive(ToolStarted(call))
+    turn.receive(ToolStarted(turn.calls[0]))
     before = turn.to_json()
     turn.receive(RetryScheduled("busy", 0.5, 2, "a"))
     assert turn.to_json() == before
@@ -367,7 +365,7 @@ def test_a_retry_of_a_tool_call_changes_nothing_and_belongs_to_a_call_that_was_b
 
 
 def test_what_the_model_calls_cost_is_summed_where_there_is_a_price() -> None:
-    turn = folded(STARTED, CycleStarted(), ModelStarted("p:m", 1), ModelFinished("end_turn"))
+    turn = answering(ModelFinished("end_turn"))
     assert turn.cost is None
     for cost in (0.25, 0.5):
         turn.receive(CycleFinished("tool_use"))

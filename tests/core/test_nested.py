@@ -26,6 +26,7 @@ from becket import (
     TextDelta,
     ToolContext,
     event_from_json,
+    hookimpl,
     tool,
 )
 from becket.content import AgentResult
@@ -751,6 +752,19 @@ async def test_policies_above_decide_on_the_calls_of_a_nested_run() -> None:
     assert own.asked == [("sub", "change")]
     (denied,) = [event.result for event in nested(events) if event.type == "tool_finished"]
     assert denied.text == "change was not called, the call was denied: not today"
+
+
+async def test_a_plugin_that_forbids_in_the_run_above_forbids_in_a_nested_run_of_another_runtime() -> None:
+    class Guard:
+        @hookimpl
+        def approve_tool(self, ctx: HookContext, tool: AnyTool) -> Deny | None:
+            return Deny("never") if tool.name == "change" else None
+
+    runtime = Runtime(discover=False, plugins=[Guard()])
+    sub = asking("sub", change, approver=lambda request: True)
+    events = [event async for event in asking("root", sub.as_tool("ask", ""), runtime=runtime).stream_async("go")]
+    (denied,) = [event.result for event in nested(events) if event.type == "tool_finished"]
+    assert denied.text == "change was not called, the call was denied: never"
 
 
 async def test_the_approver_above_is_asked_about_the_calls_of_a_nested_run_and_once() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from becket._plan import RunPlan
 
 __all__ = ["Place", "check_depth", "current_place", "mark"]
+
+T = TypeVar("T")
 
 _inside: ContextVar[Place | None] = ContextVar("becket_inside", default=None)
 
@@ -96,17 +98,24 @@ def current_place() -> Place | None:
 def inherited(plan: RunPlan, place: Place) -> RunPlan:
     """The plan of a run that is started here, with what it takes over from the run above.
 
-    In a tool call that is the policies, which decide on its calls as well, and, where it is nested, whoever is asked: a
-    call that asks has one person to ask, who has the run above before them. The prices too, where it has none.
+    In a tool call that is what decides, policies and the hook `approve_tool`, so that no agent may do in another's name
+    what that may not; and, where it is nested, whoever is asked: the person who has the run above before them. The
+    prices too, where it has none.
     """
     above = place.run.plan
     changes: dict[str, Any] = {} if plan.prices else {"prices": above.prices}
-    if place.call_id is not None and above.policies:
-        own = (policy for policy in plan.policies if all(policy is not one for one in above.policies))
-        changes |= {"policies": (*above.policies, *own), "free": frozenset()}
+    if place.call_id is not None and (above.policies or above.hooks.approve_tool):
+        deciding = _joined(above.hooks.approve_tool, plan.hooks.approve_tool)
+        changes["policies"] = _joined(above.policies, plan.policies)
+        changes["hooks"] = replace(plan.hooks, approve_tool=deciding)
+        changes["free"] = frozenset()
     if above.approver is not None and place.nests():
         changes["approver"] = above.approver
     return replace(plan, **changes)
+
+
+def _joined(above: tuple[T, ...], own: tuple[T, ...]) -> tuple[T, ...]:
+    return (*above, *(one for one in own if all(one is not other for other in above)))
 
 
 def check_depth(place: Place) -> None:

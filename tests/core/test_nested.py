@@ -142,7 +142,8 @@ async def test_the_model_is_told_of_one_argument() -> None:
     asked = helper().as_tool("ask", "Knows the answer.")
     assert asked.spec.description == "Knows the answer."
     assert list(asked.spec.schema["properties"]) == ["prompt"]  # type: ignore[arg-type]
-    assert asked.effect == "none"
+    assert (asked.effect, asked.reach) == ("read", "network")
+    assert helper().as_tool("ask", "", reach="local").reach == "local"
 
 
 async def test_history_of_the_run_above_has_only_its_own_messages() -> None:

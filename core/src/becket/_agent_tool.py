@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from becket._values import JsonValue
     from becket.agent import Agent
     from becket.content import AgentResult
-    from becket.tools import AnyTool
+    from becket.tools import AnyTool, Reach
 
 __all__ = ["agent_tool"]
 
 _DONE: Final = ("end_turn", "stop_sequence")
 
 
-def agent_tool(agent: Agent, name: str, description: str, *, timeout: float | None) -> AnyTool:
+def agent_tool(agent: Agent, name: str, description: str, *, reach: Reach, timeout: float | None) -> AnyTool:
     """The tool; `Agent.as_tool` has its contract."""
 
     async def ask(prompt: str, ctx: ToolContext[Any]) -> JsonValue:
@@ -34,7 +34,7 @@ def agent_tool(agent: Agent, name: str, description: str, *, timeout: float | No
         return _answer(name, await agent.invoke_async(prompt, context=ctx.context))
 
     limit = math.inf if timeout is None else timeout
-    return Tool(ask, name=name, description=description, effect="none", reach="local", timeout=limit)
+    return Tool(ask, name=name, description=description, effect="read", reach=reach, timeout=limit)
 
 
 def _answer(name: str, result: AgentResult) -> JsonValue:
@@ -45,7 +45,7 @@ def _answer(name: str, result: AgentResult) -> JsonValue:
     """
     text, reason = result.text, result.stop_reason
     if reason in _DONE:
-        return text or f"{name} is done, and has said nothing" if result.output is None else result.output
+        return result.output if result.output is not None else text or f"{name} is done, and has said nothing"
     if not text.strip():
         raise ToolError(f"{name} was stopped before it had an answer: {reason}")
     return f"{text}\n\n[{name} was stopped before it was done: {reason}]"

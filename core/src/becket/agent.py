@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from becket.policies import Approver, Policy
     from becket.session import Session
     from becket.sinks import Sink
+    from becket.tools import Reach
 
 __all__ = ["Agent"]
 
@@ -226,7 +227,9 @@ class Agent:
     def _call(self, work: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
         return self._used_runtime().call(work)
 
-    def as_tool(self, name: str, description: str, *, timeout: float | None = None) -> AnyTool:
+    def as_tool(
+        self, name: str, description: str, *, reach: Reach = "network", timeout: float | None = None
+    ) -> AnyTool:
         """A tool that runs this agent, for another agent.
 
         The model that calls it gives one argument, the prompt, and gets the answer's text, or the structured output, or
@@ -235,12 +238,13 @@ class Agent:
         with it and draws on its budgets; its policies and its approver decide as well. Tools of both get the same
         `context`.
 
-        The tool's effect is `"none"`: what the agent reads and changes are calls of its own tools, and each of those is
-        decided on by itself.
+        The tool's effect is `"read"`, so that the call itself is not asked about: what the agent changes are calls of
+        its own tools, and each of those is decided on by itself.
 
         Args:
             name: What the model calls it by.
             description: What the agent is good for, for the model to read.
+            reach: `"network"`, where its model is, as a rule; `"local"` where neither that nor a tool leaves this machine.
             timeout: Seconds that one call may take; None for no limit of its own, not even that of
                 `Limits.tool_seconds`, since an agent may have to wait for a person.
 
@@ -249,7 +253,7 @@ class Agent:
         """
         from becket._agent_tool import agent_tool
 
-        return agent_tool(self, name, description, timeout=timeout)
+        return agent_tool(self, name, description, reach=reach, timeout=timeout)
 
     # -- resolving -------------------------------------------------------------------------------------------------
 

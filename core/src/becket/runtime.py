@@ -484,15 +484,29 @@ def _models_of(provider: Provider) -> str:
 
 
 _default: Runtime | None = None
-_default_lock = threading.Lock()
+_default_lock = threading.RLock()  # a plugin may ask for it while it is built, and must not wait for itself
+_building = False
 
 
 def default_runtime() -> Runtime:
-    """The runtime of agents that are given none, built on first use."""
-    global _default  # noqa: PLW0603  the one piece of global state: replaceable, and nothing in it is bound to a loop
+    """The runtime of agents that are given none, built on first use.
+
+    Raises:
+        ConfigError: It is being built, and a plugin that is loaded for it asks for it.
+    """
+    global _default, _building  # noqa: PLW0603  the one piece of global state: replaceable, and bound to no loop
     with _default_lock:
         if _default is None:
-            _default = Runtime()
+            if _building:
+                raise ConfigError(
+                    "the default runtime is asked for while it is built; in a plugin, give an agent its tools as "
+                    "objects instead of names, and make it without a model or with a provider object"
+                )
+            _building = True
+            try:
+                _default = Runtime()
+            finally:
+                _building = False
         return _default
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import weakref
 from collections import defaultdict
@@ -678,6 +679,37 @@ async def test_nothing_of_a_nested_run_is_left_behind() -> None:
     await anyio.wait_all_tasks_blocked()
     gc.collect()
     assert [one() for one in kept] == [None] * 3
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_a_process_that_exits_with_a_nested_run_in_it_says_nothing(backend: str, anyio_backend: str) -> None:
+    program = f"""
+import anyio
+from becket import Agent, Runtime, tool
+from becket.testing import ScriptedProvider, calls
+
+runtime = Runtime(discover=False)
+sub = Agent(ScriptedProvider([anyio.sleep_forever]), runtime=runtime)
+
+@tool
+async def ask() -> str:
+    return (await sub.invoke_async("go")).text
+
+root = Agent(ScriptedProvider(calls(("ask", {{}}))), [ask], runtime=runtime)
+kept = root.stream_async("go")
+
+async def main():
+    async for event in kept:
+        if event.type == "model_started" and event.parent_run_id:
+            await anyio.lowlevel.checkpoint()
+            return
+
+anyio.run(main, backend={backend!r})
+print("over")
+"""
+    done = await anyio.run_process([sys.executable, "-W", "error", "-c", program], check=False)
+    assert (done.stdout.split(), done.stderr, done.returncode) == ([b"over"], b"", 0)
 
 
 # -- depth -------------------------------------------------------------------------------------------------------------

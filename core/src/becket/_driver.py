@@ -215,9 +215,8 @@ class Driver:
             child.cancel(self._effects.stopped or "cancelled", grace)
 
     async def ended(self) -> None:
-        """Wait until the run is over, where it lives on this event loop."""
-        if self.state == "running" and self._backend.here():
-            await self._finished.wait()
+        """Wait until the run is over; on the event loop that it lives on."""
+        await self._finished.wait()
 
     def is_here(self) -> bool:
         """Whether the run lives on the event loop of the caller."""

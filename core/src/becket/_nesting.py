@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from becket._driver import Driver
     from becket._plan import RunPlan
 
-__all__ = ["Place", "check_depth", "current_place", "mark"]
+__all__ = ["Place", "check_depth", "current_place", "inherited", "mark"]
 
 T = TypeVar("T")
 
@@ -63,14 +63,15 @@ class Place:
     async def _end_runs(self) -> None:
         """Cancel the runs that still go on, such as one whose stream was left early, and wait for those that are here.
 
-        Bounded: a run that was cancelled is given up after its grace.
+        Bounded: a run that was cancelled is given up after its grace. None is here where the event loop has gone.
         """
         left = [child for child in tuple(self.run.children) if child.parent is self]
         for child in left:
             child.cancel("cancelled")
-        with anyio.CancelScope(shield=True):
-            for child in left:
-                await child.ended()
+        if here := [child for child in left if child.is_here()]:
+            with anyio.CancelScope(shield=True):
+                for child in here:
+                    await child.ended()
 
     def nests(self) -> bool:
         """Whether a run that is started here is nested, its events and all, in the run of this place."""

@@ -244,7 +244,7 @@ class Agent:
         Args:
             name: What the model calls it by.
             description: What the agent is good for, for the model to read.
-            reach: `"network"`, where its model is, as a rule; `"local"` where neither that nor a tool leaves this machine.
+            reach: `"network"`, since its model is there as a rule; `"local"` where all of it stays on this machine.
             timeout: Seconds that one call may take; None for no limit of its own, not even that of
                 `Limits.tool_seconds`, since an agent may have to wait for a person.
 

@@ -928,3 +928,35 @@ class Runtime_:  # noqa: N801  a runtime that is closed, its thread and all, at 
 
     def __exit__(self, *_: object) -> None:
         self._runtime.close()
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_in_a_session_may_be_nested_and_keeps_its_history() -> None:
+    sub = helper(runtime=Runtime(discover=False))
+
+    @tool
+    async def ask(prompt: str) -> str:
+        return (await sub.session("notes").invoke_async(prompt)).text
+
+    for count in (1, 2):
+        events = [event async for event in asking("root", ask).stream_async("go")]
+        assert_tree(events)
+        (started,) = [event for event in nested(events) if event.type == "run_started"]
+        assert started.session_id == "notes"
+        assert [event.messages for event in nested(events) if event.type == "model_started"] == [2 * count - 1]
+
+
+async def test_a_tool_may_not_go_on_in_the_session_that_its_own_run_is_in() -> None:
+    """Two runs would write one history; the tool gets an error that says so."""
+
+    @tool
+    async def ask(prompt: str) -> str:
+        return (await roots[0].session("own").invoke_async(prompt)).text
+
+    roots = [asking("root", ask)]
+    events = [event async for event in roots[0].session("own").stream_async("go")]
+    assert_tree(events)
+    (told,) = tool_texts(events)
+    assert told.startswith("ask failed: SessionError: ")

@@ -98,6 +98,7 @@ class InProcessEffects:
         self._observers = observers
         self._callback = plan.callback_handler
         self._budget = budget
+        self._counts = budget is not None or bool(plan.prices)
         self._above = above
         self._call_id = call_id
         if above is not None:
@@ -217,18 +218,22 @@ class InProcessEffects:
 
     async def room(self) -> None:
         """Wait for the readers and the sinks."""
-        await self._caught_up()
+        await self._buffer.room()
+        await self._observers.room()
+        if self._above is not None:
+            await self._above.caught_up()
         await self.flush()
         if self._save is not None:
             await self._save()
         if (fatal := self._observers.fatal()) is not None:
             raise fatal
 
-    async def _caught_up(self) -> None:
+    async def caught_up(self) -> None:
+        """Wait for the readers and the sinks, for a nested run: what has failed here is not its own."""
         await self._buffer.room()
         await self._observers.room()
         if self._above is not None:
-            await self._above._caught_up()  # noqa: SLF001  its own kind
+            await self._above.caught_up()
 
     async def flush(self) -> None:
         """Wait until what was logged lasts."""
@@ -322,7 +327,8 @@ class InProcessEffects:
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
-        self._account(model, finished)
+        if self._counts:
+            self._account(model, finished)
         return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
 
     async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:

@@ -657,3 +657,27 @@ async def test_a_plugin_that_is_blocked_masks_nothing() -> None:
     assert used.masks == ()
     result = await Agent(ScriptedProvider(text(SECRET)), runtime=used).invoke_async("go")
     assert result.text == SECRET
+
+
+@pytest.mark.anyio
+async def test_what_a_nested_run_says_is_masked_as_the_run_above_has_it_whatever_runtime_it_has() -> None:
+    """Its events are in the log and the stream of the run above."""
+    inner = Agent(ScriptedProvider(text(*pieces(f"it is {SECRET}"))), name="inner", runtime=Runtime(discover=False))
+    asks = ScriptedProvider(calls(("helper", {"prompt": f"tell {SECRET}"})), text("done"))
+    seen = ListSink()
+    agent = Agent(asks, [inner.as_tool("helper", "Helps.")], sinks=[seen], runtime=runtime())
+    await agent.invoke_async("go")
+    nested = [event for event in seen.events if event.parent_run_id is not None]
+    assert "".join(event.text for event in nested if isinstance(event, TextDelta)) == f"it is {SHOWN}"
+    assert SECRET not in b"".join(event.to_json() for event in seen.events).decode()
+
+
+@pytest.mark.anyio
+async def test_structured_output_is_masked_in_its_events_and_for_the_caller_alike() -> None:
+    """It is read from the answer as the history has it."""
+    model = ScriptedProvider(text(*pieces(json.dumps({"word": SECRET}), 3)), schema=True)
+    seen = ListSink()
+    result = await Agent(model, sinks=[seen], runtime=runtime()).invoke_async("go", output=dict[str, str])
+    assert SECRET not in b"".join(event.to_json() for event in seen.events).decode()
+    assert any(isinstance(event, OutputPartial) for event in seen.events)
+    assert result.output == {"word": SHOWN}

@@ -17,8 +17,12 @@ from becket import (
     Runtime,
     TextDelta,
     ToolCallDelta,
+    ToolContext,
+    ToolError,
+    tool,
 )
-from becket.testing import ListSink, ScriptedProvider, text
+from becket.log import event_key
+from becket.testing import ListSink, ScriptedProvider, calls, text
 
 BUSY = ProviderError("busy", status=503, retryable=True)
 
@@ -30,7 +34,7 @@ class At:
         self.attempts = attempts
         self.asked: list[tuple[str, int]] = []
 
-    def delay(self, error: ProviderError, attempt: int, /) -> float | None:
+    def delay(self, error: ProviderError | ToolError, attempt: int, /) -> float | None:
         self.asked.append((str(error), attempt))
         return 0.0 if attempt < self.attempts else None
 
@@ -134,3 +138,92 @@ def test_a_backoff_that_makes_no_sense_is_refused(wrong: Any) -> None:
 
 def test_a_backoff_is_a_policy() -> None:
     assert isinstance(Backoff(), RetryPolicy)
+
+
+class Flaky:
+    """A tool whose first calls fail, and that keeps the keys it was called with."""
+
+    def __init__(self, *failures: Exception, idempotent: bool = True, timeout: float | None = None) -> None:
+        self.keys: list[str] = []
+        self.given: list[list[str]] = []
+        left = list(failures)
+
+        @tool(idempotent=idempotent, effect="none", timeout=timeout)
+        async def send(to: list[str], ctx: ToolContext[None]) -> str:
+            self.keys.append(ctx.key)
+            self.given.append(list(to))
+            to.append("spoilt")
+            if left:
+                raise left.pop(0)
+            return "sent"
+
+        self.tool = send
+
+    async def run(self, sink: ListSink, **options: Any) -> str:
+        """What the model is told."""
+        provider = ScriptedProvider(calls(("send", {"to": ["ann"]})), text("done"))
+        await make(provider, sink, tools=[self.tool], **options).invoke_async("go")
+        return next(event.result.text for event in sink.events if event.type == "tool_finished")
+
+
+LATER = ToolError("the queue is full", retryable=True)
+
+
+@pytest.mark.anyio
+async def test_a_call_that_may_be_repeated_is_made_again_under_its_key() -> None:
+    flaky, sink, policy = Flaky(LATER, LATER), ListSink(), At(3)
+    assert await flaky.run(sink, retry=policy) == "sent"
+    assert len(flaky.keys) == 3
+    assert len(set(flaky.keys)) == 1
+    assert flaky.given == [["ann"]] * 3  # what the tool did to its arguments is not seen by the next
+    assert policy.asked == [("the queue is full", 1), ("the queue is full", 2)]
+    retries = [event for event in sink.events if event.type == "retry_scheduled"]
+    assert [(event.reason, event.next_attempt, event.call_id) for event in retries] == [
+        ("the queue is full", 2, "call-1"),
+        ("the queue is full", 3, "call-1"),
+    ]
+    assert [(dict(event), event.cycle, event.attempt) for event in retries] == [({}, 1, 1)] * 2
+    assert len({event_key(event) for event in retries}) == 2
+    assert sink.types.count("tool_started") == sink.types.count("tool_finished") == 1
+
+
+@pytest.mark.anyio
+async def test_a_call_that_may_not_be_repeated_is_never_made_again_and_its_result_says_so() -> None:
+    flaky, sink, policy = Flaky(LATER, idempotent=False), ListSink(), At(3)
+    assert await flaky.run(sink, retry=policy) == (
+        "the queue is full\n"
+        "(It may succeed later. It was not made again, since it is not known whether that would be safe.)"
+    )
+    assert len(flaky.keys) == 1
+    assert policy.asked == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", [ToolError("no such address"), OSError("the line is cut")])
+async def test_a_tool_that_does_not_call_its_failure_retryable_is_not_called_again(failure: Exception) -> None:
+    flaky, sink = Flaky(failure), ListSink()
+    assert str(failure) in await flaky.run(sink, retry=At(3))
+    assert len(flaky.keys) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("retry", [At(2), None])
+async def test_attempts_at_a_tool_call_come_to_an_end(retry: At | None) -> None:
+    flaky = Flaky(*[LATER] * 9)
+    assert await flaky.run(ListSink(), retry=retry) == "the queue is full"
+    assert len(flaky.keys) == (2 if retry else 1)
+
+
+@pytest.mark.anyio
+async def test_the_default_policy_waits_as_long_as_the_tool_says() -> None:
+    flaky, sink = Flaky(ToolError("busy", retryable=True, retry_after=0.01)), ListSink()
+    assert await flaky.run(sink) == "sent"
+    assert [event.delay_s for event in sink.events if event.type == "retry_scheduled"] == [0.01]
+
+
+@pytest.mark.anyio
+async def test_the_time_limit_of_a_tool_is_for_all_attempts_together() -> None:
+    flaky = Flaky(ToolError("busy", retryable=True, retry_after=9.0), timeout=0.02)
+    told = await flaky.run(ListSink())
+    assert told == "send did not finish within its time limit of 0.02 s and was stopped"
+    assert len(flaky.keys) == 1

@@ -269,6 +269,19 @@ def test_the_default_runtime_is_built_once_on_first_use() -> None:
 
 
 @pytest.mark.usefixtures("no_default")
+def test_a_plugin_that_asks_for_the_default_runtime_while_it_is_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does whose agent names its tools; it would wait for itself for ever."""
+
+    def discover() -> list[Any]:
+        with pytest.raises(ConfigError, match="asked for while it is built; in a plugin, give an agent its tools as"):
+            default_runtime()
+        return []
+
+    monkeypatch.setattr(becket.runtime, "_discover", discover)
+    assert default_runtime() is default_runtime()
+
+
+@pytest.mark.usefixtures("no_default")
 def test_threads_that_ask_first_get_one_default_runtime() -> None:
     go, got = threading.Barrier(8), set()
 

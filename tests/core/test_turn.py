@@ -108,7 +108,7 @@ ANY = st.one_of(
     st.builds(ToolFinished, RESULTS),
     st.builds(DecisionRequested, IDS, st.just("approve_tool"), CALLS),
     st.builds(DecisionMade, IDS, st.just("allow")),
-    st.builds(RetryScheduled, WORDS, st.just(0.5)),
+    st.builds(RetryScheduled, WORDS, st.just(0.5), st.just(2), st.none() | IDS),
     st.builds(OutputPartial, BLOCK),
     st.builds(PluginEvent, st.just("p"), st.just("n"), BLOCK),
     st.builds(PluginFailed, st.just("p"), st.just("h"), st.just("e")),
@@ -132,6 +132,7 @@ ONE_OF_EACH: list[Event] = [
     DecisionRequested("a", "approve_tool"),
     DecisionMade("a", "allow"),
     RetryScheduled("x", 0.5),
+    RetryScheduled("x", 0.5, call_id="a"),
     OutputPartial(),
     PluginEvent("p", "n"),
     PluginFailed("p", "h", "e"),
@@ -398,6 +399,31 @@ def test_a_retry_begins_a_new_attempt_and_forgets_the_old_one() -> None:
     turn = answering(TextDelta("half"), RetryScheduled("busy", 0.5), ModelStarted("p:m", 1), TextDelta("whole"))
     assert turn.attempt == 2
     assert turn.answer() == Message("assistant", (Text("whole"),))
+
+
+def test_a_retry_of_a_tool_call_changes_nothing_and_belongs_to_a_call_that_was_begun() -> None:
+    turn = asking("a")
+    with pytest.raises(ProtocolError, match="the call 'a' was not begun"):
+        turn.receive(RetryScheduled("busy", 0.5, 2, "a"))
+    turn.receive(ToolStarted(turn.calls[0]))
+    before = turn.to_json()
+    turn.receive(RetryScheduled("busy", 0.5, 2, "a"))
+    assert turn.to_json() == before
+    turn.receive(ToolFinished(ToolResult("a", "success")))
+    with pytest.raises(ProtocolError, match="there is no open call 'a'"):
+        turn.receive(RetryScheduled("busy", 0.5, 3, "a"))
+
+
+def test_what_the_model_calls_cost_is_summed_where_there_is_a_price() -> None:
+    turn = answering(ModelFinished("end_turn"))
+    assert turn.cost is None
+    for cost in (0.25, 0.5):
+        turn.receive(CycleFinished("tool_use"))
+        turn.receive(CycleStarted())
+        turn.receive(ModelStarted("p:m", 1))
+        turn.receive(ModelFinished("end_turn", cost=cost))
+    (*_, end) = turn.close("end_turn")
+    assert end["result"].cost == turn.cost == 0.75
 
 
 # -- the answer --------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ from becket.options import Limits, ModelOptions
 from becket.output import Output
 from becket.plugins import Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
+from becket.prices import Price
 from becket.providers import ModelInfo, ModelRequest, OutputSpec, Provider, SchemaProvider, ToolSpec
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
@@ -129,6 +130,7 @@ __all__ = [
     "PluginEvent",
     "PluginFailed",
     "Policy",
+    "Price",
     "ProjectMaySet",
     "ProtocolError",
     "Provider",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import AsyncGenerator, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -14,19 +15,24 @@ from becket._log import logger
 from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, MalformedArguments, ResultBlock, Text, ToolCall, ToolResult
 from becket.errors import ToolError
-from becket.events import ToolFinished, ToolProgress, ToolStarted
+from becket.events import RetryScheduled, ToolFinished, ToolProgress, ToolStarted
 from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from becket._alarm import Alarm
     from becket._backend import Backend
+    from becket._budget import Budget
     from becket._threads import WorkerThreads
     from becket._values import JsonValue
     from becket.effects import CallKey, Effects, PlannedCall
+    from becket.retries import RetryPolicy
 
 __all__ = ["ToolCalls", "from_outside", "refusal", "to_blocks", "unreadable", "unwrap"]
+
+_nowhere: Callable[[str], AbstractAsyncContextManager[Any]] = nullcontext
 
 _BLOCKS: Final = (Text, Json, Image, Document)
 
@@ -48,6 +54,9 @@ class ToolCalls:
         fail: Fails the run with an exception that arose outside of its tasks.
         grace: Seconds that a tool has to end once its time limit has cancelled it.
         after: What hooks make of the result of a call that was made; None where there are none.
+        place: Where a run stands that is started in the call with an id.
+        budget: What the run may spend, or None where nothing is limited.
+        retry: When a call that failed is made again, of a tool that allows it; None for never.
 
     Attributes:
         running: The names of the tools that run, by the keys of their calls.
@@ -69,6 +78,9 @@ class ToolCalls:
         fail: Callable[[Exception], None],
         grace: float,
         after: Callable[[ToolCall, ToolResult], Awaitable[ToolResult]] | None = None,
+        place: Callable[[str], AbstractAsyncContextManager[Any]] = _nowhere,
+        budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self._tools = tools
         self._effects = effects
@@ -83,6 +95,9 @@ class ToolCalls:
         self._after = after
         self._fail = fail
         self._grace = grace
+        self._place = place
+        self._budget = budget
+        self._retry = retry
         self.running: dict[CallKey, str] = {}
 
     async def make(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
@@ -114,7 +129,7 @@ class ToolCalls:
         return [results[index] for index in range(len(planned))]
 
     async def _one(self, plan: PlannedCall) -> ToolResult:
-        refused = plan.instead or refusal(plan.call, self._tools)
+        refused = self._unpaid(plan.call) or plan.instead or refusal(plan.call, self._tools)
         if refused is not None:
             return self._finish(refused)
         tool = self._tools[plan.call.tool]
@@ -126,7 +141,8 @@ class ToolCalls:
         started = self._effects.now()
         self.running[plan.key] = tool.name
         try:
-            result = await self._guarded(tool, plan, arguments)
+            async with self._place(plan.call.id):
+                result = await self._guarded(tool, plan, arguments)
         finally:
             del self.running[plan.key]
         if self._over():
@@ -136,6 +152,12 @@ class ToolCalls:
             result = await self._after(plan.call, result)
         return self._finish(result, seconds)
 
+    def _unpaid(self, call: ToolCall) -> ToolResult | None:
+        """What stands for a call that the budget forbids; the run then ends with that limit, and no model reads it."""
+        if self._budget is None or (reason := self._budget.take_call()) is None:
+            return None
+        return ToolResult(call.id, "interrupted", (Text(f"This call was not made: {reason}."),))
+
     def _finish(self, result: ToolResult, seconds: float = 0.0) -> ToolResult:
         self._effects.emit(ToolFinished(result, seconds))
         return result
@@ -143,7 +165,7 @@ class ToolCalls:
     async def _guarded(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
         """The call within its time limit, with whatever it raises as a result."""
         seconds = self._seconds if tool.timeout is None else tool.timeout
-        if seconds is None:
+        if seconds is None or seconds == math.inf:
             return await self._caught(tool, plan, arguments)
         with anyio.CancelScope() as scope:
             timers = self._arm(scope, tool.name, seconds)
@@ -169,9 +191,30 @@ class ToolCalls:
         return timers
 
     async def _caught(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> ToolResult:
-        """The result of the call. Only what was not the tool's own doing passes; see `from_outside`."""
+        """The result of the call, which is made again where its tool, its error and the retry policy say so."""
+        attempt = 1
+        while isinstance(outcome := await self._outcome(tool, plan, arguments), BaseException):
+            delay = self._delay(tool, outcome, attempt)
+            if delay is None:
+                return _failed(tool, plan.call, outcome)
+            attempt += 1
+            self._effects.emit(RetryScheduled(clean_text(str(outcome)), delay, attempt, plan.call.id))
+            await anyio.sleep(delay)
+            arguments = tool.arguments.validate(plan.call.arguments)  # anew: the tool may have changed them
+        return ToolResult(plan.call.id, "success", outcome)
+
+    def _delay(self, tool: AnyTool, error: BaseException, attempt: int) -> float | None:
+        """Seconds until the call is made again, under the same key; None where it is not."""
+        if self._retry is None or not isinstance(error, ToolError) or not error.retryable:
+            return None
+        return self._retry.delay(error, attempt) if tool.idempotent and not self._over() else None
+
+    async def _outcome(
+        self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]
+    ) -> tuple[ResultBlock, ...] | BaseException:
+        """What the tool returned or raised. Only what was not its own doing passes; see `from_outside`."""
         try:
-            content = to_blocks(tool.name, await self._run(tool, plan, arguments))
+            return to_blocks(tool.name, await self._run(tool, plan, arguments))
         except BaseException as raised:  # SystemExit too, which would stop asyncio's loop from a parallel tool
             outside = from_outside(raised, self._backend)
             if outside is raised:
@@ -179,8 +222,7 @@ class ToolCalls:
             if outside is not None:
                 logger.error("tool %r raised more than its cancellation", tool.name, exc_info=raised)  # noqa: TRY400  the whole group
                 raise outside from None
-            return _failed(plan.call, unwrap(raised))
-        return ToolResult(plan.call.id, "success", content)
+            return unwrap(raised)
 
     async def _run(self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]) -> object:
         for name in tool.arguments.contexts:
@@ -290,10 +332,13 @@ def _error(call: ToolCall, text: str) -> ToolResult:
     return ToolResult(call.id, "error", (Text(clean_text(text)),))
 
 
-def _failed(call: ToolCall, error: BaseException) -> ToolResult:
+def _failed(tool: AnyTool, call: ToolCall, error: BaseException) -> ToolResult:
     """What the model gets to read of an exception."""
     if isinstance(error, ToolError):
-        return _error(call, str(error) or f"{call.tool} failed, and did not say why")
+        text = str(error) or f"{call.tool} failed, and did not say why"
+        if error.retryable and not tool.idempotent:
+            text += "\n(It may succeed later. It was not made again, since it is not known whether that would be safe.)"
+        return _error(call, text)
     logger.error("tool %r raised %s", call.tool, type(error).__name__, exc_info=error)
     return _error(call, f"{call.tool} failed: {type(error).__name__}: {error}")
 

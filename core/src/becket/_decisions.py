@@ -160,6 +160,10 @@ class Decisions:
         given = await self._plan.threads.run("the approver", lambda: approver(request))
         return checked(await given if inspect.isawaitable(given) else given)
 
+    def waits(self, name: str) -> bool:
+        """Whether the reader is to answer this request."""
+        return name in self._pending
+
     def answer(self, name: str, answer: Answer | bool) -> None:
         """Take the reader's answer.
 

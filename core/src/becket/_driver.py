@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +12,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from becket._alarm import Alarm
 from becket._backend import current_backend
+from becket._budget import Budget
 from becket._buffer import Buffer
 from becket._calls import unwrap
 from becket._inprocess import GRACE, InProcessEffects
 from becket._log import logger
+from becket._nesting import Place, check_depth, current_place, inherited, mark
 from becket._observers import Observers
 from becket.errors import ConfigError
 from becket.events import ErrorInfo, RunStarted
@@ -25,6 +26,8 @@ from becket.sinks import RunInfo
 from becket.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from becket._backend import Backend
     from becket._plan import RunPlan
     from becket._sessions import SessionRun
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver"]
 
-_inside: ContextVar[Driver | None] = ContextVar("becket_inside", default=None)
-"""The run that the current task works for."""
-
 
 class Driver:
     """One run, and the task it lives in.
@@ -47,7 +47,9 @@ class Driver:
         state: `new`, `running` or `over`.
         buffer: What the reader has not taken.
         output: The structured output as a Python value, from the end of a run that has come to one; else None.
-        parent: The run in one of whose tools this one was started, or None.
+        parent: Where in another run this one was started, or None.
+        children: The runs that were started in this one and go on.
+        budget: What it may spend; None where nothing is limited.
     """
 
     __slots__ = (
@@ -68,7 +70,9 @@ class Driver:
         "_scope",
         "_session",
         "_session_id",
+        "budget",
         "buffer",
+        "children",
         "output",
         "parent",
         "state",
@@ -107,7 +111,14 @@ class Driver:
         self._closed = False
         self._abandoned = False
         self._leaving = False
-        self.parent: Driver | None = None
+        self.parent: Place | None = None
+        self.children: set[Driver] = set()
+        self.budget: Budget | None = None
+
+    @property
+    def plan(self) -> RunPlan:
+        """The agent, resolved."""
+        return self._plan
 
     # -- the reader's side -----------------------------------------------------------------------------------------
 
@@ -168,11 +179,9 @@ class Driver:
         return self.state == "over" or not self._backend.post(_nothing)
 
     def _is_inside(self) -> bool:
-        """Whether the caller works for this run, or for one nested in it."""
-        at = _inside.get()
-        while at is not None and at is not self:
-            at = at.parent
-        return at is self
+        """Whether the caller works for this run, or for one that was started in it."""
+        place = current_place()
+        return place is not None and any(at.run is self for at in place.above())
 
     def decide(self, request_id: str, answer: Answer | bool) -> None:
         """Answer a request of the run; see `AgentStream.decide`."""
@@ -180,7 +189,15 @@ class Driver:
             raise ConfigError(f"there is no open request {request_id!r}: the run {self.turn.run_id} does not go on")
         if not self._backend.here():
             raise RuntimeError("a decision is made on the event loop that the run lives in; call decide from there")
-        self._effects.answer(request_id, answer)
+        asking = next((run for run in self.below() if run.effects.asks(request_id)), self)
+        asking.effects.answer(request_id, answer)
+
+    def below(self) -> Iterator[Driver]:
+        """This run, and those nested in it."""
+        yield self
+        for child in tuple(self.children):
+            if child.is_here():
+                yield from child.below()
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
@@ -192,13 +209,39 @@ class Driver:
         if not self._backend.here():
             self._backend.post(lambda: self.cancel(reason, grace))
             return
-        if self._effects.ending is None:
-            self._effects.ending = reason
+        if self._effects.stopped is None:
+            self._effects.stopped = reason
         self._interrupt(grace)
 
     def _interrupt(self, grace: float = GRACE) -> None:
         self._scope.cancel()
         self._alarm.after(grace, self._abandon)
+        for child in tuple(self.children):
+            child.cancel(self._effects.stopped or "cancelled", grace)
+
+    async def ended(self) -> None:
+        """Wait until the run is over; on the event loop that it lives on."""
+        await self._finished.wait()
+
+    def is_here(self) -> bool:
+        """Whether the run lives on the event loop of the caller."""
+        return self._backend.here()
+
+    def is_ending(self) -> bool:
+        """Whether the run has been cancelled."""
+        return self._effects.stopped is not None or self._effects.failure is not None
+
+    def give_up(self) -> None:
+        """The run above is at its end: end this one as well, now where it lives on the same event loop."""
+        if self.is_here():
+            self._abandon()
+        else:
+            self.cancel("cancelled")
+
+    @property
+    def effects(self) -> InProcessEffects:
+        """Its effects, once it has started."""
+        return self._effects
 
     def _stuck(self, what: str) -> None:
         """A tool, or a model, has swallowed the cancellation that its time limit sent: the run cannot go on past it."""
@@ -232,16 +275,22 @@ class Driver:
     # -- the driver ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the run in the event loop that the caller runs in; nothing happens where it is started already."""
+        """Start the run in the event loop that the caller runs in; nothing happens where it is started already.
+
+        Raises:
+            ToolError: It would be nested too deep.
+            ConfigError: A run above limits the cost, and this one's model has no price.
+        """
         if self.state != "new":
             return
+        place = current_place()
+        above = self._enter(place)
         self._backend = current_backend()
         self._alarm = Alarm(self._backend)
         self.buffer.gate = self._backend.gate()
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
         self._observers = Observers()
-        self.parent = _inside.get()
         info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
         self._effects = _effects(self._plan)(
             self._plan,
@@ -251,14 +300,20 @@ class Driver:
             backend=self._backend,
             alarm=self._alarm,
             buffer=self.buffer,
-            log=self._plan.make_log(info),
+            log=self._plan.make_log(info) if above is None else above.log,
             observers=self._observers,
             stop=self._interrupt,
             stuck=self._stuck,
             save=None if self._session is None else self._session.save,
             outcome=self._outcome,
+            place=lambda call_id: Place(self, call_id),
+            budget=self.budget,
+            above=above,
+            call_id=None if place is None else place.call_id,
         )
         self.state = "running"
+        if place is not None:
+            place.run.children.add(self)
         if self._session is not None:
             self._effects.failure = self._session.enter(self, self.turn.run_id)
         tasks = self._runtime.home(self)
@@ -269,12 +324,27 @@ class Driver:
         if self._plan.limits.seconds is not None:
             expire = lambda: self.cancel("limit_time")  # noqa: E731  a callback of one line
             self._alarm.after(self._plan.limits.seconds, expire)
+        if place is not None and place.run.is_ending():
+            self.cancel(place.run.effects.stopped or "cancelled")
+
+    def _enter(self, place: Place | None) -> InProcessEffects | None:
+        """Take this run's place among others, and what it may spend. The effects of the run that it is nested in."""
+        if place is None:
+            self.budget = Budget.of(self._plan.limits, None)
+            return None
+        check_depth(place)
+        plan = inherited(self._plan, place)
+        budget = Budget.of(plan.limits, place.run.budget)
+        if budget is not None and budget.counts_cost:
+            plan.prices.need(plan.model_id)
+        self.parent, self.budget, self._plan = place, budget, plan
+        return place.run.effects if place.nests() else None
 
     async def _main(self) -> None:
         """The driver's task. Lets no exception out but a cancellation that the loop itself has sent."""
-        _inside.set(self)
+        mark(self)
         try:
-            if self._plan.sinks:
+            if self._effects.sinks:
                 await self._observed()
             else:
                 await self._drive()
@@ -313,7 +383,7 @@ class Driver:
         """The run with its sinks, which are open from before its first event until after its last."""
         info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
         try:
-            self._observers.open(self._plan.sinks, info)
+            self._observers.open(self._effects.sinks, info)
         except Exception as error:  # noqa: BLE001  a required sink: the run fails with it
             self._effects.failure = error
         if not self._observers.has_tasks:
@@ -352,7 +422,9 @@ class Driver:
         return RunStarted(self._plan.agent, self._plan.model_id, self._prompt, self._session_id)
 
     def _settle(self, failure: BaseException | None) -> None:
-        """Bring the run to its terminal event, without waiting."""
+        """Bring the run to its terminal event, without waiting; before that, those that still go on in it to theirs."""
+        for child in tuple(self.children):
+            child.give_up()
         if self.turn.phase == "new":  # it was ended before it could begin
             try:
                 self._effects.emit(self._started())
@@ -372,13 +444,16 @@ class Driver:
         self._failure = failure or self._failure
 
     def _reason(self, failure: BaseException | None) -> StopReason | ErrorInfo:
-        return ErrorInfo.of(failure) if failure is not None else self._effects.ending or "cancelled"
+        return ErrorInfo.of(failure) if failure is not None else self._effects.stopped or "cancelled"
 
     def _over(self) -> None:
         """The run is over and cleaned up: the reader may have its end."""
         if self.state == "over":
             return
         self.state = "over"
+        if self.parent is not None:
+            self.parent.run.children.discard(self)
+            self.parent = None  # who keeps the handle of this run must not keep the one above
         self._alarm.close()
         self._runtime.leave(self)
         if self._session is not None:

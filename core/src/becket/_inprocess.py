@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 
     from becket._alarm import Alarm
     from becket._backend import Backend
+    from becket._budget import Budget
     from becket._buffer import Buffer
+    from becket._nesting import Place
     from becket._observers import Observers
     from becket._outcome import Outcome
     from becket._plan import RunPlan
     from becket.content import StopReason, ToolResult
     from becket.log import EventLog
     from becket.policies import Answer
-    from becket.sinks import RunInfo
+    from becket.sinks import RunInfo, Sink
     from becket.turn import Turn
 
 __all__ = ["GRACE", "InProcessEffects"]
@@ -59,9 +61,11 @@ class InProcessEffects:
     """The effects of one run.
 
     Attributes:
-        ending: Why the run is to end early, or None.
+        stopped: Why the run was cancelled, or None.
         failure: The exception that it is to fail with, which arose outside of its tasks; or None.
         calls: Its tool calls.
+        log: Its events; those of the root's, where it is nested.
+        sinks: What observes it, and not the run above as well.
     """
 
     def __init__(
@@ -78,6 +82,10 @@ class InProcessEffects:
         observers: Observers,
         stop: Callable[[], None],
         stuck: Callable[[str], None],
+        place: Callable[[str], Place],
+        budget: Budget | None,
+        above: InProcessEffects | None,
+        call_id: str | None,
         save: Callable[[], Awaitable[None]] | None = None,
         outcome: Outcome | None = None,
     ) -> None:
@@ -88,15 +96,24 @@ class InProcessEffects:
         self._buffer = buffer
         self._put = buffer.put
         self._append = log.append
-        self._watched = bool(plan.sinks) or plan.callback_handler is not None
-        self._log = log
+        self.log = log
+        self.sinks = plan.sinks
         self._observers = observers
         self._callback = plan.callback_handler
+        self._budget = budget
+        self._counts = budget is not None or bool(plan.prices)
+        self._above = above
+        self._call_id = call_id
+        if above is not None:
+            self._put, self._append = self._put_own, self._append_nested
+            self.sinks = tuple(sink for sink in plan.sinks if not above.shows(sink))
+            self._callback = None if above.calls_back(self._callback) else self._callback
+        self._watched = bool(self.sinks) or self._callback is not None or above is not None
         self._stop = stop
         self._stuck = stuck
         self._save = save
         self._alarm = alarm
-        self.ending: StopReason | None = None
+        self.stopped: StopReason | None = None
         self.failure: Exception | None = None
         self._dispatch: Dispatch | None = None
         self._decisions: Decisions | None = None
@@ -127,7 +144,17 @@ class InProcessEffects:
             after=self._dispatch.after_tool if self._dispatch is not None and plan.hooks.after_tool_call else None,
             fail=self.fail,
             grace=GRACE,
+            place=place,
+            budget=budget,
+            retry=plan.retry,
         )
+
+    @property
+    def ending(self) -> StopReason | None:
+        """Why the run is to end early, or None: it was cancelled, or a budget is used up."""
+        if self.stopped is not None or self._budget is None:
+            return self.stopped
+        return self._budget.reached()
 
     def emit(self, event: Event) -> bool:
         """Fold, stamp, log, show and hand over `event`; see `Effects.emit`."""
@@ -147,17 +174,48 @@ class InProcessEffects:
         """Emit what was held back of deltas, as masks do: the message is made of what is folded."""
 
     def _show(self, event: Event) -> bool:
-        """Show `event` to the sinks and the callback handler, and hand it over whatever they do."""
+        """Show `event` to the sinks and the callback handler, and hand it over, and upwards, whatever they do."""
         observers, room = self._observers, True
+        own = event.run_id == self._run_id
         try:
             room = observers.show(event)
-            if self._callback is not None and (view := event._view()):  # noqa: SLF001  the mapping face without a copy
+            if self._callback is not None and (view := event._view() if own else event._nested_view()):  # noqa: SLF001  the mapping face without a copy
                 self._callback(**view)
         finally:
-            room = self._put(event) and room
+            room = (self._put if own else self._buffer.put)(event) and room
+            if self._above is not None:
+                room = self._above.take_in(event) and room
         while observers.failed:
             self.emit(observers.failed.pop(0))
         return room
+
+    # -- nested runs -----------------------------------------------------------------------------------------------
+
+    def _append_nested(self, event: Event) -> bool:
+        stamped: Any = event
+        stamped.parent_run_id, stamped.parent_call_id = self._above._run_id, self._call_id  # type: ignore[union-attr]  # noqa: SLF001  its own kind
+        return self.log.append(event)
+
+    def _put_own(self, event: Event) -> bool:
+        return not self._buffer.closed and self._buffer.put(event.as_own())
+
+    def take_in(self, event: Event) -> bool:
+        """Show and hand over the event of a nested run. What fails at that fails this run, and not the nested one."""
+        try:
+            return self._show(event) if self._watched else self._buffer.put(event)
+        except Exception as error:  # noqa: BLE001  a callback handler or a required sink, whatever it raised
+            self.fail(error)
+            return False
+
+    def shows(self, sink: Sink) -> bool:
+        """Whether `sink` observes this run, by itself or through the run above."""
+        return any(sink is own for own in self.sinks) or (self._above is not None and self._above.shows(sink))
+
+    def calls_back(self, handler: Callable[..., Any] | None) -> bool:
+        """Whether `handler` is called with the events of this run."""
+        return self._callback is handler or (self._above is not None and self._above.calls_back(handler))
+
+    # -- the rest of the port --------------------------------------------------------------------------------------
 
     def fail(self, error: Exception) -> None:
         """End the run with `error`, which was raised where none of its tasks was there to raise at."""
@@ -165,18 +223,27 @@ class InProcessEffects:
         self._stop()
 
     async def room(self) -> None:
-        """Wait for the reader and the sinks."""
+        """Wait for the readers and the sinks."""
         await self._buffer.room()
         await self._observers.room()
+        if self._above is not None:
+            await self._above.caught_up()
         await self.flush()
         if self._save is not None:
             await self._save()
         if (fatal := self._observers.fatal()) is not None:
             raise fatal
 
+    async def caught_up(self) -> None:
+        """Wait for the readers and the sinks, for a nested run: what has failed here is not its own."""
+        await self._buffer.room()
+        await self._observers.room()
+        if self._above is not None:
+            await self._above.caught_up()
+
     async def flush(self) -> None:
         """Wait until what was logged lasts."""
-        await self._log.flush()
+        await self.log.flush()
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -187,6 +254,10 @@ class InProcessEffects:
         if self._decisions is None or planned.call.tool in self._plan.free:
             return planned
         return await self._decisions.decide(planned)
+
+    def asks(self, request_id: str) -> bool:
+        """Whether the run waits for the reader's answer to this request."""
+        return self._decisions is not None and self._decisions.waits(request_id)
 
     def answer(self, request_id: str, answer: Answer | bool) -> None:
         """Take the reader's answer to a request.
@@ -214,6 +285,16 @@ class InProcessEffects:
                     raise
                 self.emit(RetryScheduled(clean_text(str(error)), delay, self._turn.attempt + 1))
             await anyio.sleep(delay)
+
+    def _account(self, model: str, finished: ModelFinished) -> None:
+        """Take down what a call of `model`, `provider:model`, has used."""
+        prices, stamped = self._plan.prices, cast("Any", finished)
+        if self._budget is not None and self._budget.counts_cost:
+            prices.need(model)
+        if (price := prices.find(model)) is not None:
+            stamped.cost = price.cost(finished.usage)
+        if self._budget is not None:
+            self._budget.spend(finished.usage, finished.cost or 0.0)
 
     def _delay(self, error: ProviderError) -> float | None:
         """Seconds until the call is made again; None where it is not, as after a delta, which cannot be taken back."""
@@ -254,6 +335,8 @@ class InProcessEffects:
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
+        if self._counts:
+            self._account(model, finished)
         self.release()
         return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
 

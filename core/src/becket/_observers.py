@@ -35,12 +35,13 @@ class Observers:
         failed: Sinks that were switched off and not reported yet.
     """
 
-    __slots__ = ("_batches", "_direct", "_fatal", "failed")
+    __slots__ = ("_batches", "_direct", "_fatal", "_run_id", "failed")
 
     def __init__(self) -> None:
         self._direct: list[_Direct] = []
         self._batches: list[_Batch] = []
         self._fatal: PluginError | None = None
+        self._run_id = ""
         self.failed: list[PluginFailed] = []
 
     def open(self, sinks: Sequence[Sink], run: RunInfo) -> None:
@@ -49,6 +50,7 @@ class Observers:
         Raises:
             PluginError: One that is required could not be opened; the others are open all the same.
         """
+        self._run_id = run.run_id
         for sink in sinks:
             try:
                 self._add(sink, sink.open(run))
@@ -110,7 +112,7 @@ class Observers:
                 self._strike(direct, "emit", error)
         for batch in self._batches:
             room = self._put(batch, event) and room
-        if self.failed and isinstance(event, RunFinished | RunFailed):
+        if self.failed and isinstance(event, RunFinished | RunFailed) and event.run_id == self._run_id:
             self.failed.clear()  # no event may follow; the log has said it
         if self._fatal is not None:
             self._raise_fatal()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from becket.options import Limits, ModelOptions
     from becket.plugins import Contribution
     from becket.policies import Approver, Policy
+    from becket.prices import Prices
     from becket.providers import Provider, ToolSpec
     from becket.retries import RetryPolicy
     from becket.sinks import RunInfo, Sink
@@ -39,6 +40,7 @@ class RunPlan:
         options: The model's options.
         limits: The limits of a run.
         output: The structured output that its runs are to give, or None.
+        prices: What models cost.
         retry: When a failed model call is made again; None for never.
         sinks: What observes its runs.
         masks: What all text of its events passes through.
@@ -62,6 +64,7 @@ class RunPlan:
     options: ModelOptions
     limits: Limits
     output: OutputPlan | None
+    prices: Prices
     retry: RetryPolicy | None
     sinks: tuple[Sink, ...]
     masks: tuple[Contribution[Mask], ...]

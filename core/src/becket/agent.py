@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from becket.policies import Approver, Policy
     from becket.session import Session
     from becket.sinks import Sink
+    from becket.tools import Reach
 
 __all__ = ["Agent"]
 
@@ -277,6 +278,34 @@ class Agent:
     def _call(self, work: Callable[[], Awaitable[AgentResult[Any]]]) -> AgentResult[Any]:
         return self._used_runtime().call(work)
 
+    def as_tool(
+        self, name: str, description: str, *, reach: Reach = "network", timeout: float | None = None
+    ) -> AnyTool:
+        """A tool that runs this agent, for another agent.
+
+        The model that calls it gives one argument, the prompt, and gets the answer's text, or the structured output, or
+        the reason why there is none. The run is nested in the one that calls the tool, as every run is that an async
+        tool starts: its events are in that run's stream, with `parent_run_id` and `parent_call_id`; it is cancelled
+        with it and draws on its budgets; its policies and its approver decide as well. Tools of both get the same
+        `context`.
+
+        The tool's effect is `"read"`, so that the call itself is not asked about: what the agent changes are calls of
+        its own tools, and each of those is decided on by itself.
+
+        Args:
+            name: What the model calls it by.
+            description: What the agent is good for, for the model to read.
+            reach: `"network"`, since its model is there as a rule; `"local"` where all of it stays on this machine.
+            timeout: Seconds that one call may take; None for no limit of its own, not even that of
+                `Limits.tool_seconds`, since an agent may have to wait for a person.
+
+        Raises:
+            ConfigError: The name is none that a model can be told of.
+        """
+        from becket._agent_tool import agent_tool
+
+        return agent_tool(self, name, description, reach=reach, timeout=timeout)
+
     # -- resolving -------------------------------------------------------------------------------------------------
 
     def _used_runtime(self) -> Runtime:
@@ -304,6 +333,8 @@ class Agent:
         tools = _resolve_tools(given["tools"], self._lookup)
         handed = frozenset(tool.name for tool in given["tools"] if isinstance(tool, Tool))
         policies = _each_once((*runtime.policies, *(runtime.as_policy(policy) for policy in given["policies"])))
+        if limits.cost is not None:
+            runtime.prices.need(f"{provider.name}:{model}")
         named = tuple(runtime.as_sink(sink) for sink in given["sinks"])
         return RunPlan(
             agent=given["name"],
@@ -316,6 +347,7 @@ class Agent:
             options=given["options"] or runtime.config.options,
             limits=limits,
             output=None if output is None else OutputPlan.of(output, provider, model, tools),
+            prices=runtime.prices,
             retry=runtime.retry if given["retry"] is _BACKOFF else given["retry"],
             sinks=_each_once((*runtime.sinks, *named)),
             masks=runtime.masks,

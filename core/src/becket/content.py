@@ -65,6 +65,7 @@ StopReason: TypeAlias = Literal[
     "limit_cycles",
     "limit_tool_calls",
     "limit_tokens",
+    "limit_cost",
     "limit_time",
     # Only inside a run, never a run's own: the model asked for tools; the run is about to fail.
     "tool_use",
@@ -282,6 +283,7 @@ class AgentResult(Value, Generic[_T_co]):
         output: The structured output, where one was asked for and the run came to it: JSON in an event, the validated
             Python value in what `invoke_async` and a sync call return. None where a limit, a cancellation or a cut-off
             answer ended the run first; `stop_reason` tells which.
+        cost: What the model calls cost, in the currency of the prices; None where there is no price.
     """
 
     stop_reason: StopReason
@@ -289,6 +291,7 @@ class AgentResult(Value, Generic[_T_co]):
     usage: Usage = field(default_factory=Usage)
     cycles: int = 0
     output: _T_co = None  # type: ignore[assignment]  # the default of the parameter is JSON, and holds None
+    cost: float | None = None
 
     @property
     def text(self) -> str:

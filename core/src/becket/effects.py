@@ -53,7 +53,11 @@ class Effects(Protocol):
 
     @property
     def ending(self) -> StopReason | None:
-        """Why the run is to end early: `cancelled`, `limit_time`, or None."""
+        """Why the run is to end early, or None: `cancelled`, `limit_time`, or a budget that is used up.
+
+        Budgets are the run's own and those of the runs that it is nested in. Looked at before a model call and before
+        the tool calls of a cycle; a tool call that a budget forbids within a cycle gets an `interrupted` result.
+        """
         ...
 
     async def call_model(self, cycle: int, length: int) -> ModelAnswer:
@@ -74,7 +78,10 @@ class Effects(Protocol):
     async def call_tools(self, planned: Sequence[PlannedCall]) -> list[ToolResult]:
         """Make the tool calls of one cycle, together or in order; the results are in the order of the calls.
 
-        Emits `tool_started`, `tool_progress` and `tool_finished` as they happen.
+        Emits `tool_started`, `tool_progress` and `tool_finished` as they happen, and `retry_scheduled` where a call is
+        made again. That, and making a call a second time when a run is resumed in the middle of it, is only for a tool
+        that is `idempotent`, and under the same key; any other call that was begun and has no result gets an
+        `interrupted` one.
         """
         ...
 

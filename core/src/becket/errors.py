@@ -124,4 +124,15 @@ class SessionError(BecketError):
 
 
 class ToolError(BecketError):
-    """Raised by a tool on purpose: the text is what the model gets to read."""
+    """Raised by a tool on purpose: the text is what the model gets to read.
+
+    Attributes:
+        retryable: Whether the same call may succeed later. A tool that is `idempotent` is then called again, under the
+            same key, as the run's retry policy says; one that is not is never called again by itself.
+        retry_after: Seconds to wait before that, or None.
+    """
+
+    def __init__(self, message: str = "", *, retryable: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.retry_after = retry_after

@@ -8,6 +8,7 @@ mapping is computed when it is asked for.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
@@ -65,30 +66,48 @@ SCHEMA_VERSION = 1
 
 
 class _Mapping(Value):
-    """The mapping face. Not a `collections.abc.Mapping`: pydantic would take the event for a dict and miss its tag."""
+    """The mapping face. Not a `collections.abc.Mapping`: pydantic would take the event for a dict and miss its tag.
 
-    __slots__ = ()
+    To whoever reads a run, an event of a run nested in it is the progress of a tool: its keys stand below
+    `tool_stream_event`, so that a reader who asks for `"data"` or `"result"` is given the text and the result of the
+    run that was asked for, and not those of its tools.
+    """
+
+    __slots__ = ("_plain",)
+    _plain: bool  # no field: where the event is as the reader of its own run sees it
+    parent_run_id: str | None
+    parent_call_id: str | None
 
     def _view(self) -> dict[str, Any]:
         """The keys and values of the mapping face; none for most events."""
         return {}
 
+    def _nested_view(self) -> dict[str, Any]:
+        """The same to a reader of a run above."""
+        view = self._view()
+        return {"tool_stream_event": {"tool_use": {"toolUseId": self.parent_call_id}, "data": view}} if view else view
+
+    def _seen(self) -> dict[str, Any]:
+        if self.parent_run_id is None or getattr(self, "_plain", False):
+            return self._view()
+        return self._nested_view()
+
     def keys(self) -> KeysView[str]:
         """The keys that this event has."""
-        return self._view().keys()
+        return self._seen().keys()
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default`."""
-        return self._view().get(key, default)
+        return self._seen().get(key, default)
 
     def __getitem__(self, key: str) -> Any:
-        return self._view()[key]
+        return self._seen()[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._view()
+        return key in self._seen()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._view())
+        return iter(self._seen())
 
 
 @value
@@ -103,6 +122,16 @@ class EventBase(_Mapping):
     parent_run_id: str | None = field(default=None, repr=False, kw_only=True)
     parent_call_id: str | None = field(default=None, repr=False, kw_only=True)
 
+    def as_own(self) -> Self:
+        """A copy with the mapping face that the reader of its own run is shown."""
+        kind: Any = type(self)
+        copied: Self = object.__new__(kind)
+        for name in _slots(kind):
+            if hasattr(self, name):
+                setattr(copied, name, getattr(self, name))
+        copied._plain = True
+        return copied
+
     def to_json(self) -> bytes:
         """The event as one line of JSON in UTF-8, without the fields that are None."""
         kind: Any = type(self)
@@ -111,6 +140,11 @@ class EventBase(_Mapping):
     def __reduce__(self) -> tuple[Any, ...]:
         # Only fields travel: what a delta shares with its call is not the event's own.
         return _rebuild, (type(self), {f.name: getattr(self, f.name) for f in fields(self) if f.init})
+
+
+@functools.cache
+def _slots(cls: type) -> tuple[str, ...]:
+    return tuple(name for base in cls.__mro__ for name in getattr(base, "__slots__", ()))
 
 
 def _rebuild(cls: type[EventBase], state: dict[str, Any]) -> EventBase:
@@ -251,6 +285,7 @@ class ModelFinished(EventBase):
         confidence: The model's own estimate that its answer is right, 0 to 1, where it gives one.
         first_token_s: Seconds from the call to the first delta, None where there was none.
         duration_s: Seconds from the call to its end.
+        cost: What the call cost, in the currency of the prices; None where there is no price.
     """
 
     type: Literal["model_finished"] = field(default="model_finished", init=False)
@@ -259,6 +294,7 @@ class ModelFinished(EventBase):
     confidence: float | None = None
     first_token_s: float | None = None
     duration_s: float = 0.0
+    cost: float | None = None
 
 
 @value
@@ -364,21 +400,23 @@ class DecisionMade(EventBase):
 
 @value
 class RetryScheduled(EventBase):
-    """A model call failed and will be tried again.
+    """A model call, or the call of a tool that allows it, failed and will be tried again.
 
     Attributes:
         reason: What failed.
         delay_s: Seconds until the next attempt.
         next_attempt: The attempt that will be made.
+        call_id: The tool call, which keeps its `attempt` and its key; None where it is a model call.
     """
 
     type: Literal["retry_scheduled"] = field(default="retry_scheduled", init=False)
     reason: str
     delay_s: float
     next_attempt: int = 0
+    call_id: str | None = None
 
     def _view(self) -> dict[str, Any]:
-        return {"event_loop_throttled_delay": self.delay_s}
+        return {"event_loop_throttled_delay": self.delay_s} if self.call_id is None else {}
 
 
 @value

@@ -17,6 +17,7 @@ from becket.events import (
     PluginEvent,
     PluginFailed,
     ReasoningDelta,
+    RetryScheduled,
     TextDelta,
     ToolCallDelta,
     ToolFinished,
@@ -56,6 +57,8 @@ def event_key(event: Event) -> EventKey | None:
             own = result.call_id
         case DecisionRequested(request_id=request_id) | DecisionMade(request_id=request_id):
             own = request_id
+        case RetryScheduled(call_id=str(call_id)):
+            own = f"{call_id}:{event.next_attempt}"
         case MessageAdded(message=message):
             own = message.role
     return (event.run_id, event.type, event.cycle, event.attempt, own)

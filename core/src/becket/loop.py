@@ -47,8 +47,15 @@ def reached(turn: Turn, limits: Limits) -> StopReason | None:
     """The limit that forbids another model call, or None."""
     if limits.cycles is not None and turn.cycle >= limits.cycles:
         return "limit_cycles"
+    return _spent(turn, limits)
+
+
+def _spent(turn: Turn, limits: Limits) -> StopReason | None:
+    """The limit that forbids a call of any kind, or None."""
     if limits.tokens is not None and turn.usage.total_tokens >= limits.tokens:
         return "limit_tokens"
+    if limits.cost is not None and turn.cost is not None and turn.cost >= limits.cost:
+        return "limit_cost"
     return None
 
 
@@ -65,16 +72,8 @@ async def _cycle(turn: Turn, effects: Effects, limits: Limits, outcome: Outcome 
     if answer.message.content:
         effects.emit(MessageAdded(answer.message))
     if turn.need == "tools":
-        calls, made = turn.calls, turn.tool_calls
-        if outcome is not None:
-            calls, made = outcome.others(calls), made - outcome.answered
-        allowed = calls if limits.tool_calls is None else calls[: max(0, limits.tool_calls - made)]
-        await _tools(turn, effects, allowed)
-        if len(allowed) < len(calls):
-            return "limit_tool_calls"
-        for result in outcome.answer(turn) if outcome is not None else ():
-            effects.emit(ToolFinished(result))
-        effects.emit(MessageAdded(turn.results_message()))
+        if (reason := await _tools(turn, effects, limits, outcome)) is not None:
+            return reason
     elif outcome is not None:
         for message in outcome.read(answer.message, turn):
             effects.emit(MessageAdded(message))
@@ -87,8 +86,25 @@ async def _cycle(turn: Turn, effects: Effects, limits: Limits, outcome: Outcome 
     return None
 
 
-async def _tools(turn: Turn, effects: Effects, calls: Sequence[ToolCall]) -> None:
-    """Answer these tool calls of this cycle."""
+async def _tools(turn: Turn, effects: Effects, limits: Limits, outcome: Outcome | None) -> StopReason | None:
+    """Answer the tool calls of this cycle. A limit that forbids some of them, or None."""
+    calls, made = turn.calls, turn.tool_calls
+    if outcome is not None:
+        calls, made = outcome.others(calls), made - outcome.answered
+    if calls and (reason := effects.ending or _spent(turn, limits)) is not None:
+        return reason
+    allowed = calls if limits.tool_calls is None else calls[: max(0, limits.tool_calls - made)]
+    await _call(turn, effects, allowed)
+    if len(allowed) < len(calls):
+        return "limit_tool_calls"
+    for result in outcome.answer(turn) if outcome is not None else ():
+        effects.emit(ToolFinished(result))
+    effects.emit(MessageAdded(turn.results_message()))
+    return None
+
+
+async def _call(turn: Turn, effects: Effects, calls: Sequence[ToolCall]) -> None:
+    """Make these tool calls of this cycle."""
     planned = [
         await effects.decide(PlannedCall((turn.run_id, turn.cycle, index, call.id), call))
         for index, call in enumerate(calls)

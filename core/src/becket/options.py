@@ -55,11 +55,18 @@ class ModelOptions:
 class Limits:
     """What a run may use. Reaching a limit ends the run with a stop reason, never with an exception. None: no limit.
 
+    Tool calls, tokens, cost and seconds are those of the run and of all that are nested in it; a nested run that meets
+    a limit of a run above ends with it, and so does that one. The other limits are those of each run by itself.
+
     Attributes:
         cycles: Model calls. The default stops a model that calls tools in circles.
         tool_calls: Tool calls in all.
-        tokens: Input and output tokens of all model calls together, checked between calls.
+        tokens: Input and output tokens of all model calls together, checked before each call.
+        cost: What all model calls cost together, in the currency of the prices (`Runtime(prices=...)`), checked before
+            each call. A model without a price is then a `ConfigError`.
         seconds: Wall time of the run.
+        depth: How deep runs may be nested in this one: 1 allows agents as its tools, and these none of their own; 0
+            allows none.
         silence_seconds: How long a model may send nothing; after that, twice that at the latest, its call fails.
         tool_seconds: Wall time of one tool call, where the tool sets none itself; the call then gets an error result.
         hook_seconds: Wall time of one call of an async hook, or of a policy.
@@ -70,21 +77,25 @@ class Limits:
     cycles: int | None = 100
     tool_calls: int | None = None
     tokens: int | None = None
+    cost: float | None = None
     seconds: float | None = None
     silence_seconds: float | None = 300.0
     tool_seconds: float | None = 300.0
     hook_seconds: float | None = 30.0
     decision_seconds: float | None = 600.0
     argument_chars: int | None = 1_000_000
+    depth: int | None = 8
 
     def __post_init__(self) -> None:
+        _check("the limit depth", self.depth, lambda given: 0 <= given < math.inf, "a number from 0")
         for item in dataclasses.fields(self):
-            _check(
-                f"the limit {item.name}",
-                getattr(self, item.name),
-                lambda given: 0 < given < math.inf,
-                "a number above 0",
-            )
+            if item.name != "depth":
+                _check(
+                    f"the limit {item.name}",
+                    getattr(self, item.name),
+                    lambda given: 0 < given < math.inf,
+                    "a number above 0",
+                )
 
 
 def _check(name: str, given: object, fits: Callable[[float], bool], wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""When a model call that failed is made again."""
+"""When a call that failed is made again: a model call, or a tool call that may be repeated."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
-    from becket.errors import ProviderError
+    from becket.errors import ProviderError, ToolError
 
 __all__ = ["Backoff", "RetryPolicy"]
 
 
 @runtime_checkable
 class RetryPolicy(Protocol):
-    """Decides whether a model call that failed is made again, and when.
+    """Decides whether a call that failed is made again, and when. Each retry is said as a `retry_scheduled` event.
 
-    Asked only where nothing of the answer was emitted yet: a reader cannot be made to forget text. Each retry is said
-    as a `retry_scheduled` event, and starts a new `attempt`.
+    Asked about a model call only where nothing of the answer was emitted yet: a reader cannot be made to forget text.
+    The next one is a new `attempt`. Asked about a tool call only where the tool is `idempotent`, and has raised a
+    `ToolError` that says `retryable`; the next one has the same key, and the tool's time limit is for all together.
     """
 
-    def delay(self, error: ProviderError, attempt: int, /) -> float | None:
+    def delay(self, error: ProviderError | ToolError, attempt: int, /) -> float | None:
         """Seconds to wait before the call is made again; None to let it fail.
 
         Args:
-            error: What went wrong; `retryable` and `retry_after` are the service's own word.
+            error: What went wrong; `retryable` and `retry_after` are the service's own word, or the tool's.
             attempt: The attempt that failed, from 1.
         """
         ...
@@ -59,7 +60,7 @@ class Backoff:
                     f"{name} of Backoff is {getattr(self, name)}; it must be {least} or above, and finite"
                 )
 
-    def delay(self, error: ProviderError, attempt: int, /) -> float | None:
+    def delay(self, error: ProviderError | ToolError, attempt: int, /) -> float | None:
         """The wait; None where the error is not retryable, the attempts are used up, or the service asks for more."""
         if not error.retryable or attempt >= self.attempts:
             return None

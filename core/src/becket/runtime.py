@@ -17,11 +17,12 @@ from becket._version import VERSION
 from becket.errors import ConfigError, PluginError
 from becket.log import MemoryLog
 from becket.policies import Policy
+from becket.prices import Prices
 from becket.retries import Backoff, RetryPolicy
 from becket.sinks import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from becket.log import EventLog
     from becket.masks import Mask
     from becket.plugins import Contribution, Plugin, Registry
+    from becket.prices import Price
     from becket.providers import Provider
     from becket.session import SessionStore
     from becket.sinks import RunInfo
@@ -64,6 +66,9 @@ class Runtime:
         strict: Whether a plugin that cannot be used is an error, instead of being left out.
         sinks: Sinks that observe every run, as objects or by name.
         policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
+        prices: What models cost, for `Limits(cost=...)` and the `cost` of results: a `Price`, or a mapping with its
+            fields, by `provider:model` or a pattern of it with `*` and `?`. The very name wins, else the first pattern
+            that fits. Nothing is known of prices but what stands here.
         threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; None for what a plugin gives, else for the last 256 events in memory.
         retry: When a model call that failed is made again, for agents that do not say it; None for what a plugin gives,
@@ -87,6 +92,7 @@ class Runtime:
         "_no_store",
         "_policies",
         "_portal",
+        "_prices",
         "_retry",
         "_session_store",
         "_set",
@@ -106,6 +112,7 @@ class Runtime:
         strict: bool = False,
         sinks: Sequence[Sink | str] | None = None,
         policies: Sequence[Policy | str] = (),
+        prices: Mapping[str, Price | Mapping[str, float]] | None = None,
         threads: int = 40,
         make_log: Callable[[RunInfo], EventLog] | None = None,
         retry: RetryPolicy | None = None,
@@ -142,6 +149,7 @@ class Runtime:
         for name in _names("require", require):
             self._check_required(name)
         self._config.each("require", self._check_required)
+        self._prices = Prices(prices)
         self._threads = WorkerThreads(threads)
         self._portal = Portal(self)
         self._homes = Homes()
@@ -209,6 +217,11 @@ class Runtime:
     def masks(self) -> tuple[Contribution[Mask], ...]:
         """What all text of its runs passes through before it is seen, in order; see `becket.masks`."""
         return self._set.masks
+
+    @property
+    def prices(self) -> Prices:
+        """What models cost."""
+        return self._prices
 
     @property
     def threads(self) -> WorkerThreads:
@@ -477,15 +490,29 @@ def _models_of(provider: Provider) -> str:
 
 
 _default: Runtime | None = None
-_default_lock = threading.Lock()
+_default_lock = threading.RLock()  # a plugin may ask for it while it is built, and must not wait for itself
+_building = False
 
 
 def default_runtime() -> Runtime:
-    """The runtime of agents that are given none, built on first use."""
-    global _default  # noqa: PLW0603  the one piece of global state: replaceable, and nothing in it is bound to a loop
+    """The runtime of agents that are given none, built on first use.
+
+    Raises:
+        ConfigError: It is being built, and a plugin that is loaded for it asks for it.
+    """
+    global _default, _building  # noqa: PLW0603  the one piece of global state: replaceable, and bound to no loop
     with _default_lock:
         if _default is None:
-            _default = Runtime()
+            if _building:
+                raise ConfigError(
+                    "the default runtime is asked for while it is built; in a plugin, give an agent its tools as "
+                    "objects instead of names, and make it without a model or with a provider object"
+                )
+            _building = True
+            try:
+                _default = Runtime()
+            finally:
+                _building = False
         return _default
 
 

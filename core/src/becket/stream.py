@@ -145,6 +145,6 @@ async def result_of(stream: AgentStream[Any]) -> AgentResult[Any]:
     result: AgentResult[Any] = AgentResult("cancelled")  # stands where the stream was closed under our hands
     async with stream as events:
         async for event in events:
-            if isinstance(event, RunFinished):
+            if isinstance(event, RunFinished) and event.run_id == stream.run_id:
                 result = event.result
     return result if stream.output is None else replace(result, output=stream.output)

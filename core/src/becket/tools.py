@@ -101,8 +101,9 @@ class Tool(Generic[P, R]):
         effect_stated: Whether that was said, and is not the `"write"` that stands for what was not.
         reach: How far it reaches.
         sequential: Whether its calls, and those beside them in a cycle, run one after the other.
-        timeout: Seconds that one call may take, None for the run's own limit.
-        idempotent: Whether a call may be repeated under its key.
+        timeout: Seconds that one call may take, None for the run's own limit, infinity for none.
+        idempotent: Whether a call may be made again under its key (`ToolContext.key`), by a run that retries or is
+            resumed. A call that may not is never made again by itself; the model may ask for another, with another key.
     """
 
     def __init__(self, function: Callable[P, R], **options: Unpack[_Options]) -> None:

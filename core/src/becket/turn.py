@@ -13,8 +13,9 @@
     ready     cycle_finished            -> idle; also from answered (no content) and cycle (ended before the call)
     idle      run_finished, run_failed  -> done
 
-Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished` and decisions while it is
-`tools`. Events of plugins, partial output and unknown events fold anywhere inside a run and change nothing.
+Deltas fold while the phase is `model`; `tool_started`, `tool_progress`, `tool_finished`, decisions and the
+`retry_scheduled` of a tool call while it is `tools`. Events of plugins, partial output and unknown events fold anywhere
+inside a run and change nothing.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Turn:
         attempt: Model calls begun in this cycle.
         stop: The stop reason of the last model call.
         usage: Tokens of all model calls.
+        cost: What they cost; None where there is no price.
         tool_calls: Tool calls answered, those that were refused included.
         again: Whether a message was added in this cycle that asks the model to answer once more.
         calls: The tool calls of this cycle.
@@ -124,6 +126,7 @@ class Turn:
     attempt: int = 0
     stop: StopReason | None = None
     usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
     tool_calls: int = 0
     again: bool = False
     calls: tuple[ToolCall, ...] = ()
@@ -246,12 +249,17 @@ class Turn:
         self.phase, self.attempt, self.parts = "model", self.attempt + 1, []
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
+        if event.call_id is not None:
+            self._expect_begun(event, event.call_id)
+            return
         self._expect(event, "model")
         self.phase, self.parts = "cycle", []
 
     def _model_finished(self, event: ModelFinished) -> None:
         self._expect(event, "model")
         self.phase, self.stop, self.usage = "answered", event.stop_reason, self.usage + event.usage
+        if event.cost is not None:
+            self.cost = (self.cost or 0.0) + event.cost
 
     def _message_added(self, event: MessageAdded) -> None:
         message = event.message
@@ -291,9 +299,12 @@ class Turn:
         self.started.add(event.call.id)
 
     def _tool_progress(self, event: ToolProgress) -> None:
-        self._expect_open(event, event.call_id)
-        if event.call_id not in self.started:
-            self._refuse(event, f"the call {event.call_id!r} was not begun")
+        self._expect_begun(event, event.call_id)
+
+    def _expect_begun(self, event: Event, call_id: str) -> None:
+        self._expect_open(event, call_id)
+        if call_id not in self.started:
+            self._refuse(event, f"the call {call_id!r} was not begun")
 
     def _tool_finished(self, event: ToolFinished) -> None:
         self._expect_open(event, event.result.call_id)
@@ -339,7 +350,7 @@ class Turn:
         message, events = self._closing_cycle(stop)
         if isinstance(reason, ErrorInfo):
             return [*events, RunFailed(reason)]
-        result = AgentResult(stop, message or self._last_answer(), self.usage, self.cycle, output)
+        result = AgentResult(stop, message or self._last_answer(), self.usage, self.cycle, output, self.cost)
         return [*events, RunFinished(result)]
 
     def _closing_cycle(self, stop: StopReason) -> tuple[Message | None, list[Event]]:

@@ -253,6 +253,20 @@ def test_a_retry_ends_the_line_and_says_that_it_is_void(plain: Plain, at: At) ->
     ]
 
 
+def test_a_retry_of_a_tool_call_is_said_of_the_tool(plain: Plain, at: At) -> None:
+    _, stderr = plain(
+        [
+            at(0, ToolStarted(ToolCall("c", "send", {"to": "ann"}))),
+            at(1, RetryScheduled("the queue is full", 0.5, 2, "c")),
+            at(2, RetryScheduled("the queue is full", 1.0, 2, "lost")),
+        ]
+    )
+    assert stderr.splitlines()[1:] == [
+        "tool send failed: the queue is full; next attempt in 0.5 s",
+        "tool lost failed: the queue is full; next attempt in 1.0 s",
+    ]
+
+
 def test_a_new_attempt_is_noticed_by_its_first_fragment_too(plain: Plain, at: At) -> None:
     stdout, stderr = plain([at(0, CycleStarted()), at(0, TextDelta("a")), at(1, TextDelta("b"), attempt=2)])
     assert stdout == "a\nb\n"

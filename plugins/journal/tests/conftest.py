@@ -34,6 +34,21 @@ async def _recorded(sink: JournalSink, *more: str) -> list[Event]:
 
 
 @pytest.fixture(scope="session")
+def nested() -> Callable[[JournalSink, JournalSink], Awaitable[list[Event]]]:
+    """The events of a run with two nested in it, side by side; the first sink records all, the second those two."""
+
+    async def record(sink: JournalSink, below: JournalSink) -> list[Event]:
+        runtime = Runtime(discover=False)
+        sub = Agent(ScriptedProvider(text("a", "b")), name="sub", sinks=[below], runtime=runtime)
+        model = ScriptedProvider(calls(("ask", {"prompt": "1"}), ("ask", {"prompt": "2"})), text("over"))
+        agent = Agent(model, [sub.as_tool("ask", "")], sinks=[sink], runtime=runtime)
+        async with agent.stream_async("go") as events:
+            return [event async for event in events]
+
+    return record
+
+
+@pytest.fixture(scope="session")
 def recorded() -> Callable[..., Awaitable[list[Event]]]:
     return _recorded
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from becket import BecketError, PluginError, RunInfo, TextDelta
 from becket.testing import BatchListSink, ListSink
-from becket_journal import JournalSink, read_journal
+from becket_journal import Journal, JournalSink, read_journal
 from becket_journal._format import HEADER
 from becket_journal._replay import feed
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from becket import Event
 
+    Nested = Callable[[JournalSink, JournalSink], Awaitable[list[Event]]]
     Recorded = Callable[..., Awaitable[list[Event]]]
     RecordedOnce = Callable[[JournalSink], list[Event]]
 
@@ -42,6 +43,30 @@ async def test_a_sink_sees_what_it_would_have_seen(
     assert seen == events
     assert sink.opened[0] == RunInfo(events[0].run_id, "agent", "scripted:model")
     assert (len(sink.opened), sink.closed) == (2, 2)
+
+
+@pytest.mark.anyio
+async def test_nested_runs_are_seen_by_the_sink_of_their_root(journal: Path, nested: Nested) -> None:
+    below = journal.with_name("below.jsonl")
+    events = await nested(JournalSink(journal), JournalSink(below))
+    sink = ListSink()
+    await feed(read_journal(journal), [sink])
+    assert sink.events == events
+    assert (len(sink.opened), sink.closed) == (1, 1)
+
+
+@pytest.mark.anyio
+async def test_a_journal_of_nested_runs_alone_has_no_gaps_and_an_end_for_each(journal: Path, nested: Nested) -> None:
+    below = journal.with_name("below.jsonl")
+    events = await nested(JournalSink(journal), JournalSink(below))
+    for path, count in ((journal, len(events)), (below, len([e for e in events if e.parent_run_id]))):
+        read_back = Journal(path)
+        assert len(list(read_back)) == count
+        assert (read_back.torn, read_back.gaps, read_back.unfinished) == ([], [], [])
+    sink = ListSink()
+    await feed(read_journal(below), [sink])
+    assert [run.agent for run in sink.opened] == ["sub", "sub"]
+    assert sink.closed == 2
 
 
 @pytest.mark.anyio

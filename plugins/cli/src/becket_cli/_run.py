@@ -45,7 +45,7 @@ GRACE: Final = 5.0
 """Seconds that providers, and whatever else a run has left behind, have for ending: core's own grace."""
 
 _ANSWERED: Final = {"end_turn", "stop_sequence"}
-_LIMITS: Final = {"limit_cycles", "limit_tool_calls", "limit_tokens", "limit_time", "max_tokens"}
+_LIMITS: Final = {"limit_cycles", "limit_tool_calls", "limit_tokens", "limit_cost", "limit_time", "max_tokens"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) 
                 async for event in events:
                     if lines is not None:
                         lines.write_line(event.to_json())
-                    if isinstance(event, RunFinished):
+                    if isinstance(event, RunFinished) and event.run_id == stream.run_id:
                         ended.stop_reason = event.result.stop_reason
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
         ended.error = error

@@ -267,8 +267,13 @@ class View:
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         branch = self._branch(event)
-        self._end_message(branch)
-        self._line(branch, ("warn", f"model call failed: {event.reason}; next attempt in {span(event.delay_s)}"))
+        if event.call_id is None:
+            self._end_message(branch)
+            what = "model call"
+        else:
+            running = branch.calls.get(event.call_id) or _Call(ToolCall(event.call_id, event.call_id))
+            what = f"tool {self._called(running)}"
+        self._line(branch, ("warn", f"{what} failed: {event.reason}; next attempt in {span(event.delay_s)}"))
 
     def _note_attempt(self, branch: _Branch, event: ModelStarted | TextDelta | ReasoningDelta) -> None:
         """Say that the model is asked again, and that what it said before does not count."""

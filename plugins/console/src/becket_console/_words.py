@@ -18,6 +18,7 @@ _WHY = {
     "limit_cycles": "the limit on cycles was reached",
     "limit_tool_calls": "the limit on tool calls was reached",
     "limit_tokens": "the limit on tokens was reached",
+    "limit_cost": "the limit on cost was reached",
     "limit_time": "the limit on time was reached",
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from becket import ProtocolError, RunFailed, RunFinished, UnknownEvent, event_from_json
+from becket import ProtocolError, UnknownEvent, event_from_json
 
 from becket_journal._file import pieces
 from becket_journal._format import (
@@ -18,6 +18,7 @@ from becket_journal._format import (
     not_a_journal,
     version_problem,
 )
+from becket_journal._roots import Roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,23 +95,28 @@ class Journal:
         self.torn, self.gaps, self.unfinished = [], [], []
         problems: list[str] = []
         last: dict[str, int] = {}
+        roots = Roots()
         there = pieces(self.path)
         for path in [*there, self.path] if self.path.exists() or not there else there:
             for event in self._events_of(path, problems):
-                self._follow(event, last)
+                self._follow(event, last, roots)
                 yield event
         self.unfinished = list(last)
         if problems:
             raise JournalError("; ".join(problems))
 
-    def _follow(self, event: Event, last: dict[str, int]) -> None:
-        """Note whether an event of its run is missing before this one; `last` has that of each run with no end yet."""
-        before = last.get(event.run_id, event.seq)
-        if event.seq > before + 1:
-            self.gaps.append(Gap(event.run_id, before, event.seq))
-        last[event.run_id] = event.seq
-        if isinstance(event, RunFinished | RunFailed):
-            del last[event.run_id]
+    def _follow(self, event: Event, last: dict[str, int], roots: Roots) -> None:
+        """Note whether an event is missing before this one; `last` has that of each root run with no end yet.
+
+        A nested run whose root was not recorded has gaps by its nature: what the others have said in between.
+        """
+        root = roots.root(event)
+        before = last.get(root, event.seq)
+        if event.seq > before + 1 and (event.parent_run_id is None or root != event.run_id):
+            self.gaps.append(Gap(root, before, event.seq))
+        last[root] = event.seq
+        if roots.is_end(event):
+            del last[root]
 
     def _events_of(self, path: Path, problems: list[str]) -> Iterator[Event]:
         """The events of one file; adds what is wrong with it."""

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 import click
-from becket import BatchSinkRun, PluginError, RunFailed, RunFinished, RunInfo, RunStarted, Runtime, load_config
+from becket import BatchSinkRun, PluginError, RunInfo, RunStarted, Runtime, load_config
 
 from becket_journal._format import JournalError
 from becket_journal._reader import Journal
+from becket_journal._roots import Roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,20 +62,22 @@ def _tell(journal: Journal) -> None:
 
 
 async def feed(events: Iterable[Event], sinks: Sequence[Sink]) -> None:
-    """Show recorded events to sinks: each is opened for every run, and closed with it.
+    """Show recorded events to sinks: each is opened for every run, sees what is nested in it, and is closed with it.
 
     Raises:
         JournalError: The events come from a journal that is not whole; the sinks have seen what could be read.
         PluginError: A sink failed.
     """
     shows: dict[str, _Show] = {}
+    roots = Roots()
     try:
         for event in events:
-            if event.run_id not in shows:
-                shows[event.run_id] = _Show(sinks, event)
-            await shows[event.run_id].emit(event)
-            if isinstance(event, RunFinished | RunFailed):
-                await shows.pop(event.run_id).close()
+            root = roots.root(event)
+            if root not in shows:
+                shows[root] = _Show(sinks, event)
+            await shows[root].emit(event)
+            if roots.is_end(event):
+                await shows.pop(root).close()
     finally:
         with anyio.CancelScope(shield=True):
             for show in shows.values():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from becket import _plan
 from becket._alarm import Alarm
 from becket._backend import current_backend
 from becket._budget import Budget
@@ -291,6 +292,8 @@ class Driver:
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
         self._observers = Observers()
+        if _plan.stand_in is not None:
+            self._plan = _plan.stand_in(self._plan, self.turn.run_id, self.parent is not None)
         info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
         self._effects = _effects(self._plan)(
             self._plan,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from becket.sinks import RunInfo, Sink
     from becket.tools import AnyTool
 
-__all__ = ["RunPlan"]
+__all__ = ["RunPlan"]  # and `stand_in`, which is set in this module, and so is not for import
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,10 @@ class RunPlan:
     callback_handler: Callable[..., Any] | None
     threads: WorkerThreads
     make_log: Callable[[RunInfo], EventLog]
+
+
+stand_in: Callable[[RunPlan, str, bool], RunPlan] | None = None
+"""What gives a run another plan as it starts: a recording, for the time of a test (see `becket.testing.Recording`).
+
+It is given the plan, the run's id, and whether the run is started inside of another one.
+"""

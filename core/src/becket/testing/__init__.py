@@ -1,4 +1,4 @@
-"""What tests of agents, plugins and hosts are written with: real objects that run in memory, no mocks.
+"""What tests of agents, plugins and hosts are written with: real objects that run in memory, recordings; no mocks.
 
 The classes called `...Conformance` hold tests, for pytest: a plugin subclasses one, says how the thing under test is
 made, and inherits the tests of the contract. pytest is imported where one is asked for, and not before.
@@ -9,11 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, calls, text
+from becket.testing.recording import Recording
+from becket.testing.replay import ReplayError, ReplayProvider
 
 if TYPE_CHECKING:
     from becket.testing.session_stores import SessionStoreConformance
 
-__all__ = ["BatchListSink", "ListSink", "ScriptedProvider", "SessionStoreConformance", "calls", "text"]
+__all__ = [
+    "BatchListSink",
+    "ListSink",
+    "Recording",
+    "ReplayError",
+    "ReplayProvider",
+    "ScriptedProvider",
+    "SessionStoreConformance",
+    "calls",
+    "text",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from becket.events import Event
     from becket.sinks import Overflow, RunInfo
 
-__all__ = ["BatchListSink", "ListSink", "Script", "ScriptedProvider", "Step", "calls", "text"]
+__all__ = ["BatchListSink", "ListSink", "Script", "ScriptedProvider", "Step", "calls", "copied", "text"]
 
 Step: TypeAlias = ModelEvent | BaseException | Callable[[], Awaitable[object]]
 """An event to yield, an exception to raise, or a function to await before going on."""
@@ -86,7 +86,7 @@ class ScriptedProvider:
                 if callable(step):
                     await step()
                 else:
-                    yield _copy(step)
+                    yield copied(step)
         finally:
             self.open -= 1
 
@@ -94,7 +94,7 @@ class ScriptedProvider:
         """Nothing is kept."""
 
 
-def _copy(event: ModelEvent) -> ModelEvent:
+def copied(event: ModelEvent) -> ModelEvent:
     """The same event, unstamped: a provider gives each event up once."""
     rebuild, (cls, own) = event.__reduce__()
     copied: ModelEvent = rebuild(cls, own)

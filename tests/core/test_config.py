@@ -8,7 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from becket import Agent, Approvals, Config, ConfigError, Limits, ModelOptions, Runtime, hookimpl, load_config
+from becket import (
+    Agent,
+    Approvals,
+    Config,
+    ConfigError,
+    Limits,
+    ModelFinished,
+    ModelOptions,
+    Runtime,
+    ToolCallDelta,
+    Usage,
+    hookimpl,
+    load_config,
+    tool,
+)
 from becket.config import Origin, user_file
 from becket.testing import ListSink, ScriptedProvider, text
 
@@ -318,7 +332,7 @@ def test_every_key_of_becket(desk: Desk) -> None:
         ("[limit]\ncycles = 3", "limit in {} is not known; did you mean 'limits'?"),
         ("[limits]\ncycels = 3", "limits.cycels in {} is not known; did you mean 'limits.cycles'?"),
         ("cycles = 3", "cycles in {} is not known; did you mean 'limits.cycles'?"),
-        ("[limits]\nzzz = 3", "limits.zzz in {} is not known; there is: cycles, tool_calls, tokens, seconds"),
+        ("[limits]\nzzz = 3", "limits.zzz in {} is not known; there is: cycles, tool_calls, tokens, cost"),
         ("zzz = 3", "zzz in {} is not known; there is: model, system_prompt, tools, sinks"),
         ('model = ["a:b"]', 'model in {} is ["a:b"]; it must be a text'),
         ('tools = "one"', 'tools in {} is "one"; it must be a list of texts'),
@@ -552,3 +566,50 @@ def test_it_is_found_under_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [item.__module__ for item in names] == ["becket.config"] * 4
     with pytest.raises(AttributeError, match="no attribute 'load_confit'"):
         becket.load_confit  # noqa: B018  the attribute is the test
+
+
+# -- prices ------------------------------------------------------------------------------------------------------------
+
+
+def test_prices_are_the_users_and_limit_the_cost_of_runs(desk: Desk) -> None:
+    desk.user('[prices."scripted:*"]\ninput = 1_000\noutput = 2_000\n[limits]\ncost = 0.01\n')
+    config = desk.load()
+    runtime = Runtime(discover=False, config=config)
+    used = ModelFinished("tool_use", Usage(10, 0))  # 0.01 at 1,000 a million
+    model = ScriptedProvider([ToolCallDelta("c", "probe", "{}"), used])
+    result = Agent(model, [probe], runtime=runtime)("go")
+    assert (result.stop_reason, result.cost) == ("limit_cost", pytest.approx(0.01))
+    setting = config.settings['prices."scripted:*"']
+    assert (setting.value, setting.origin.kind) == ({"input": 1000, "output": 2000}, "user")
+
+
+def test_prices_from_code_go_before_those_of_the_configuration(desk: Desk) -> None:
+    desk.user('[prices."a:*"]\ninput = 1\noutput = 1\n[prices."b:*"]\ninput = 2\noutput = 2\n')
+    prices = Runtime(discover=False, config=desk.load(), prices={"a:*": {"input": 9, "output": 9}}).prices
+    assert [prices.need(model).input for model in ("a:x", "b:x")] == [9, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("prices = 1", "prices in {own} is 1; it must be a table of prices by model"),
+        ("[prices.x]\ninput = -1\noutput = 1", 'prices."x" in {own} is no price: '),
+        ("[prices.x]\ninput = 1", "lacks 'output'"),
+        ("[prices]\nx = 3", "it takes Price(input=..., output=...)"),
+        ("[price.x]\ninput = 1", "price in {own} is not known; did you mean 'prices'?"),
+    ],
+)
+def test_what_is_no_price_is_told_with_its_place(desk: Desk, content: str, said: str) -> None:
+    desk.user(content)
+    assert said.format(own=desk.own) in desk.wrong()
+
+
+def test_a_project_sets_no_prices_which_would_lift_the_limits_on_cost(desk: Desk) -> None:
+    desk.project("[prices.x]\ninput = 0\noutput = 0")
+    assert "must not be set by a project" in desk.wrong()
+
+
+@tool(effect="none")
+def probe() -> str:
+    """Answer."""
+    return "yes"

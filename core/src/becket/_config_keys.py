@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from becket.config import Approvals, Config, Origin, PluginTable, Setting
 from becket.errors import ConfigError
 from becket.options import Limits, ModelOptions
+from becket.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,6 +117,7 @@ class _Merging:
     def __init__(self, own: str) -> None:
         self._own = own
         self._plugins: list[PluginTable] = []
+        self._prices: dict[str, Mapping[str, float]] = {}
         self.problems: list[str] = []
         self.settings = {name: Setting(name, key.default, Origin("default")) for name, key in _KEYS.items()}
 
@@ -127,6 +129,7 @@ class _Merging:
         made: Any = {
             **values,
             "plugins": tuple(self._plugins),
+            "prices": MappingProxyType(self._prices),
             "settings": MappingProxyType(self.settings),
             "problems": tuple(self.problems),
         }
@@ -136,6 +139,8 @@ class _Merging:
         for name, value in layer.table.items():
             if name == "plugins":
                 self._take_plugins(layer, value)
+            elif name == "prices":
+                self._take_prices(layer, value)
             elif name in _TABLES and isinstance(value, dict):
                 for inner, setting in value.items():
                     self._take(layer, f"{name}.{inner}", setting)
@@ -151,6 +156,24 @@ class _Merging:
                 self._plugins.append(PluginTable(name, table, layer.origin))
             else:
                 self._problem(layer, f"plugins.{name}", f"must be a table, as in [plugins.{name}]")
+
+    def _take_prices(self, layer: Layer, value: object) -> None:
+        """The user's alone: a project that sets prices lifts every limit on cost."""
+        if layer.origin.kind == "project":
+            self._problem(layer, "prices", f"must not be set by a project; write it into {self._own}, if you want it")
+            return
+        if not isinstance(value, dict):
+            self._wrong(layer, "prices", value, 'a table of prices by model: [prices."provider:model"]')
+            return
+        for model, price in value.items():
+            name = f"prices.{json.dumps(model)}"
+            try:
+                Prices({model: price})
+            except ConfigError as error:
+                self._problem(layer, name, f"is no price: {error}")
+            else:
+                self._prices[model] = price
+                self.settings[name] = Setting(name, price, layer.origin)
 
     def _take(self, layer: Layer, name: str, value: object) -> None:
         key = _KEYS.get(name)
@@ -214,7 +237,7 @@ class _Merging:
 
     def _near(self, name: str, *, project: bool) -> str:
         known = [key for key, what in _KEYS.items() if not (project and what.project == "no")]
-        return nearest(name, [*known, "plugins"])
+        return nearest(name, [*known, "plugins", *([] if project else ["prices"])])
 
     def _wrong(self, layer: Layer, name: str, value: object, wanted: str) -> None:
         self._problem(layer, name, f"is {shown(value)}; it must be {wanted}")

@@ -21,6 +21,7 @@ key                                  a project may          means
 `allow`, `block`, `require`,         no                     which plugins are loaded, and their order; see
 `order`                                                     `becket.Runtime`
 `[approvals]`                        no                     `allow`, `ask`, `deny`: names of tools; see `Approvals`
+`[prices."provider:model"]`          no                     what the model costs; the fields of `becket.Price`
 `[plugins.<name>]`                   what is marked         the plugin's own, as its hook `declare_config` has it
 ===================================  =====================  ==========================================================
 
@@ -192,6 +193,7 @@ class Config:
         require: Names of plugins that must be there and usable.
         order: Names of plugins in the order in which their hooks are called.
         approvals: What the user says of tools.
+        prices: What models cost, by `provider:model` or a pattern of it.
         plugins: The plugins' tables; the user's before the project's.
         settings: The values above but for `plugins`, by key, each with its origin.
         files: The files that were looked for.
@@ -212,6 +214,7 @@ class Config:
     require: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     approvals: Approvals = field(default_factory=Approvals)
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[PluginTable, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     files: tuple[ConfigFile, ...] = ()

@@ -81,6 +81,10 @@ class Prices:
     def __bool__(self) -> bool:
         return bool(self._table)
 
+    def before(self, others: Mapping[str, Price | Mapping[str, float]]) -> Prices:
+        """These, and the others for what they do not have."""
+        return Prices({**self._table, **{name: price for name, price in others.items() if name not in self._table}})
+
     def find(self, model: str) -> Price | None:
         """The price of a model, `provider:model`; None where the table has none."""
         if not self._table:
@@ -99,7 +103,7 @@ class Prices:
             return price
         raise ConfigError(
             f"the cost of this run is limited (Limits(cost=...)), and there is no price for the model {model!r}; "
-            f"add one: Runtime(prices={{{model!r}: Price(input=..., output=...)}})"
+            f'add one: Runtime(prices={{{model!r}: Price(input=..., output=...)}}), or [prices."{model}"] in your becket.toml'
         )
 
     def _look_up(self, model: str) -> Price | None:

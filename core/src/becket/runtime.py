@@ -68,7 +68,7 @@ class Runtime:
         policies: Policies that decide on the tool calls of every run, as objects or by name; see `becket.policies`.
         prices: What models cost, for `Limits(cost=...)` and the `cost` of results: a `Price`, or a mapping with its
             fields, by `provider:model` or a pattern of it with `*` and `?`. The very name wins, else the first pattern
-            that fits. Nothing is known of prices but what stands here.
+            that fits. Nothing is known of prices but what stands here, and after it in the configuration.
         threads: Sync tools that may run at once, at least 1.
         make_log: Makes the event log of each run; None for what a plugin gives, else for the last 256 events in memory.
         retry: When a model call that failed is made again, for agents that do not say it; None for what a plugin gives,
@@ -149,7 +149,7 @@ class Runtime:
         for name in _names("require", require):
             self._check_required(name)
         self._config.each("require", self._check_required)
-        self._prices = Prices(prices)
+        self._prices = Prices(prices).before(config.prices)
         self._threads = WorkerThreads(threads)
         self._portal = Portal(self)
         self._homes = Homes()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from becket._plan import RunPlan
-    from becket.errors import ProviderError, ToolError
+    from becket.errors import ProviderError
     from becket.events import ModelEvent
     from becket.providers import ModelRequest
     from becket.retries import RetryPolicy

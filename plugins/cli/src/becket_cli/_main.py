@@ -71,6 +71,12 @@ def cli() -> None:
 @click.option("--limit-cycles", metavar="N", type=click.IntRange(min=1), help="Model calls. Default: 100.")
 @click.option("--limit-tool-calls", metavar="N", type=click.IntRange(min=1), help="Tool calls. Default: no limit.")
 @click.option("--limit-tokens", metavar="N", type=click.IntRange(min=1), help="Tokens in all. Default: no limit.")
+@click.option(
+    "--limit-cost",
+    metavar="X",
+    type=Number(min=0, min_open=True),
+    help="What the run may cost, by the prices of the configuration. Default: no limit.",
+)
 @click.option("--timeout", metavar="SECONDS", type=Number(min=0, min_open=True), help="Wall time. Default: no limit.")
 @click.option("--temperature", metavar="X", type=Number(min=0), help="0 for the likeliest token each time.")
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="Tokens that one answer may have.")
@@ -102,6 +108,7 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
         "cycles": given["limit_cycles"],
         "tool_calls": given["limit_tool_calls"],
         "tokens": given["limit_tokens"],
+        "cost": given["limit_cost"],
         "seconds": given["timeout"],
     }
     options = {"temperature": given["temperature"], "max_tokens": given["max_tokens"]}

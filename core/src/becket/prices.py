@@ -103,7 +103,8 @@ class Prices:
             return price
         raise ConfigError(
             f"the cost of this run is limited (Limits(cost=...)), and there is no price for the model {model!r}; "
-            f'add one: Runtime(prices={{{model!r}: Price(input=..., output=...)}}), or [prices."{model}"] in your becket.toml'
+            f"add one: Runtime(prices={{{model!r}: Price(input=..., output=...)}}), "
+            f'or [prices."{model}"] in your becket.toml'
         )
 
     def _look_up(self, model: str) -> Price | None:

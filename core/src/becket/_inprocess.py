@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
-
-import anyio
+from typing import TYPE_CHECKING, Any, Final
 
 from becket._calls import ToolCalls
 from becket._decisions import Decisions
 from becket._dispatch import Dispatch
+from becket._models import ModelCalls
 from becket._table import NO_HOOKS
-from becket._values import clean_text, to_json_value
-from becket.content import MalformedArguments, Message, ToolCall
-from becket.effects import ModelAnswer, PlannedCall
-from becket.errors import ConfigError, PluginError, ProtocolError, ProviderError
-from becket.events import (
-    Event,
-    ModelEvent,
-    ModelFinished,
-    ModelStarted,
-    PluginEvent,
-    ReasoningDelta,
-    RetryScheduled,
-    TextDelta,
-    ToolCallDelta,
-)
-from becket.providers import ModelRequest
+from becket.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from becket._alarm import Alarm
     from becket._backend import Backend
@@ -42,6 +24,10 @@ if TYPE_CHECKING:
     from becket._outcome import Outcome
     from becket._plan import RunPlan
     from becket.content import StopReason, ToolResult
+    from becket.effects import ModelAnswer, PlannedCall
+    from becket.events import (
+        Event,
+    )
     from becket.log import EventLog
     from becket.policies import Answer
     from becket.sinks import RunInfo, Sink
@@ -51,10 +37,6 @@ __all__ = ["GRACE", "InProcessEffects"]
 
 GRACE: Final = 5.0
 """Seconds that a tool, a provider or a sink has to clean up once its run was cancelled."""
-
-_MODEL_STOPS: Final = ("end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use")
-
-_FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
 
 
 class InProcessEffects:
@@ -90,7 +72,6 @@ class InProcessEffects:
         outcome: Outcome | None = None,
     ) -> None:
         self._plan = plan
-        self._outcome = outcome
         self._turn = turn
         self._run_id = turn.run_id
         self._buffer = buffer
@@ -101,7 +82,6 @@ class InProcessEffects:
         self._observers = observers
         self._callback = plan.callback_handler
         self._budget = budget
-        self._counts = budget is not None or bool(plan.prices)
         self._above = above
         self._call_id = call_id
         if above is not None:
@@ -110,9 +90,7 @@ class InProcessEffects:
             self._callback = None if above.calls_back(self._callback) else self._callback
         self._watched = bool(self.sinks) or self._callback is not None or above is not None
         self._stop = stop
-        self._stuck = stuck
         self._save = save
-        self._alarm = alarm
         self.stopped: StopReason | None = None
         self.failure: Exception | None = None
         self._dispatch: Dispatch | None = None
@@ -130,6 +108,17 @@ class InProcessEffects:
                 grace=GRACE,
             )
             self._decisions = Decisions(plan, self._dispatch, emit=self.emit, now=self.now)
+        self._models = ModelCalls(
+            plan,
+            turn,
+            self,
+            alarm=alarm,
+            dispatch=self._dispatch,
+            outcome=outcome,
+            budget=budget,
+            stuck=stuck,
+            grace=GRACE,
+        )
         self.calls = ToolCalls(
             plan.tools,
             self,
@@ -275,273 +264,4 @@ class InProcessEffects:
 
     async def call_model(self, cycle: int, length: int) -> ModelAnswer:  # noqa: ARG002  the history is here, and as long
         """Call the provider, again where the retry policy says so, and emit what it yields."""
-        while True:
-            try:
-                return await self._attempt(cycle)
-            except ProviderError as error:
-                error.provider = error.provider or self._plan.provider.name
-                delay = self._delay(error)
-                if delay is None:
-                    raise
-                self.emit(RetryScheduled(clean_text(str(error)), delay, self._turn.attempt + 1))
-            await anyio.sleep(delay)
-
-    def _account(self, model: str, finished: ModelFinished) -> None:
-        """Take down what a call of `model`, `provider:model`, has used."""
-        prices, stamped = self._plan.prices, cast("Any", finished)
-        if self._budget is not None and self._budget.counts_cost:
-            prices.need(model)
-        if (price := prices.find(model)) is not None:
-            stamped.cost = price.cost(finished.usage)
-        if self._budget is not None:
-            self._budget.spend(finished.usage, finished.cost or 0.0)
-
-    def _delay(self, error: ProviderError) -> float | None:
-        """Seconds until the call is made again; None where it is not, as after a delta, which cannot be taken back."""
-        retry, turn = self._plan.retry, self._turn
-        if retry is None or turn.phase != "model" or turn.parts:
-            return None
-        return retry.delay(error, turn.attempt)
-
-    async def _attempt(self, cycle: int) -> ModelAnswer:
-        plan, turn = self._plan, self._turn
-        key = (turn.run_id, cycle, turn.attempt + 1)
-        request = ModelRequest(plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key)
-        if self._outcome is not None:
-            self._outcome.ask(request)
-        if self._dispatch is None:
-            return await self._ask(request)
-        request.system = await self._dispatch.system_prompt(request.system)
-        request.messages = await self._dispatch.messages(request.messages)
-        made = await self._dispatch.before_model(request)
-        if isinstance(made, ModelRequest):
-            answer = await self._ask(request := made)
-        else:
-            answer = await self._ask(request, made)
-        await self._dispatch.after_model(request, answer)
-        return answer
-
-    async def _ask(self, request: ModelRequest, instead: Sequence[ModelEvent] | None = None) -> ModelAnswer:
-        """The model's answer to `request`, or the one that these events are."""
-        plan, turn = self._plan, self._turn
-        model = plan.model_id if request.model == plan.model else f"{plan.provider.name}:{request.model}"
-        self.emit(ModelStarted(model, len(request.messages), tuple(spec.name for spec in request.tools)))
-        answer = _Answer(plan.provider.name, time.perf_counter())
-        try:
-            events = plan.provider.stream(request) if instead is None else _each(instead)
-            finished = await self._pump(events, answer)
-        except SystemExit as error:  # a host must not end because a plugin calls sys.exit
-            name = plan.provider.name
-            raise PluginError(
-                f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
-            ) from error
-        if self._counts:
-            self._account(model, finished)
-        self.release()
-        return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
-
-    async def _pump(self, events: AsyncIterator[ModelEvent], answer: _Answer) -> ModelFinished:
-        """Emit the deltas; this is the path of a token."""
-        _check_iterator(self._plan.provider.name, events)
-        emit, take = self.emit if self._outcome is None else self._with_partials(self._outcome), answer.take
-        with anyio.CancelScope() as scope:
-            forget = self._listen(answer, scope)
-            try:
-                async for event in events:
-                    if take(event) and not emit(event):
-                        answer.held_up = True
-                        await self.room()
-                        answer.held_up = False
-            finally:
-                await _close(events)
-                forget()
-        if scope.cancelled_caught:
-            raise ProviderError(
-                f"{self._plan.model_id} sent nothing for {self._plan.limits.silence_seconds:g} s; try again, "
-                f"or allow it more with Limits(silence_seconds=...)",
-                retryable=True,
-            )
-        return answer.end()
-
-    def _with_partials(self, outcome: Outcome) -> Callable[[Event], bool]:
-        """`emit`, and after a piece of the output what has come of it so far."""
-        partials = outcome.partials()
-
-        def emit(event: Any) -> bool:
-            room = self.emit(event)
-            partial = partials.take(event)
-            return room if partial is None else self.emit(partial) and room
-
-        return emit
-
-    def _listen(self, answer: _Answer, scope: anyio.CancelScope) -> Callable[[], object]:
-        """Cancel `scope` when the model has sent nothing for as long as the limit allows.
-
-        A look at a count once per period, and not a deadline moved by every delta: that would cost more than the delta.
-        """
-        seconds = self._plan.limits.silence_seconds
-        if seconds is None:
-            return _nothing
-        heard = answer.taken
-        forget: Callable[[], object]
-
-        def look() -> None:
-            nonlocal heard, forget
-            if answer.taken == heard and not answer.held_up:
-                scope.cancel()
-                forget = self._alarm.after(GRACE, lambda: self._stuck(f"model {self._plan.model_id!r}"))
-                return
-            heard = answer.taken
-            forget = self._alarm.after(seconds, look)
-
-        forget = self._alarm.after(seconds, look)
-        return lambda: forget()  # noqa: PLW0108  what it names changes with every look
-
-
-async def _close(events: AsyncIterator[ModelEvent]) -> None:
-    """Close a provider's generator, within the grace, before anything else happens; it may be closed already."""
-    if getattr(events, "ag_frame", events) is None:
-        return  # a generator that has ended; asking again would cost 18 us a model call
-    close = getattr(events, "aclose", None)
-    if close is not None:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE), suppress(ProviderError):
-            await close()
-
-
-class _Answer:
-    """What one model call has yielded, checked against the provider's contract."""
-
-    __slots__ = ("_first", "_ids", "_provider", "_started", "_twice", "finished", "held_up", "taken")
-
-    def __init__(self, provider: str, started: float) -> None:
-        self._provider = provider
-        self._started = started
-        self._first: float | None = None
-        self._ids: dict[tuple[int, str], str] = {}
-        self._twice: dict[str, str] = {}
-        self.finished: ModelFinished | None = None
-        self.taken = 0
-        self.held_up = False
-
-    def take(self, event: ModelEvent) -> bool:
-        """Check and clean one event. Whether it is to be emitted now.
-
-        Raises:
-            ProtocolError: It is none that a provider may yield, or comes after the end.
-        """
-        self.taken += 1
-        kind = type(event)
-        if self.finished is not None or kind not in _FROM_PROVIDERS:
-            self._refuse(event)
-        if self._first is None and kind is not PluginEvent:
-            self._first = time.perf_counter() - self._started
-        if kind is TextDelta:
-            if not event.text.isascii():  # type: ignore[union-attr]
-                _clean(event, "text")
-            return True
-        return self._take_other(event)
-
-    def _take_other(self, event: ModelEvent) -> bool:
-        match event:
-            case ToolCallDelta():
-                _clean(event, "call_id", "tool", "fragment")
-                self._name(event)
-            case ReasoningDelta():
-                _clean(event, "text", "signature", "redacted")
-            case PluginEvent():
-                _clean(event, "plugin", "name")
-                _make_json(event)
-            case _:
-                if event.stop_reason not in _MODEL_STOPS:  # type: ignore[union-attr]  # the one that is left
-                    self._refuse(event)
-                self.finished = event  # type: ignore[assignment]
-                return False
-        return True
-
-    def _name(self, event: ToolCallDelta) -> None:
-        """Give the call an id that no other call of this answer has: history pairs calls and results by it."""
-        named = self._ids.get((event.block, event.call_id))
-        if named is None:
-            named = event.call_id or f"call-{len(self._ids) + 1}"
-            if named in self._ids.values():
-                named = f"{named}-{len(self._ids) + 1}"
-                self._twice[named] = event.call_id
-            self._ids[event.block, event.call_id] = named
-        stamped: Any = event
-        stamped.call_id = named
-
-    def renamed(self, message: Message) -> Message:
-        """`message` with each call malformed that used the id of an earlier one."""
-        if not self._twice:
-            return message
-        return Message(message.role, tuple(self._refused(block) for block in message.content))
-
-    def _refused(self, block: Any) -> Any:
-        if not isinstance(block, ToolCall) or block.id not in self._twice:
-            return block
-        reason = f"the call id {self._twice[block.id]!r} was used twice in one answer; this second call was refused"
-        return ToolCall(block.id, block.tool, malformed=MalformedArguments("", reason))
-
-    def end(self) -> ModelFinished:
-        """The event that ended the answer, with its times.
-
-        Raises:
-            ProtocolError: There was none: what came may be half an answer.
-        """
-        if self.finished is None:
-            raise ProtocolError(
-                f"the provider {self._provider!r} ended without a ModelFinished event: its answer may be cut off; "
-                f"what came is kept in the history, marked as interrupted"
-            )
-        stamped: Any = self.finished
-        stamped.first_token_s = self._first
-        stamped.duration_s = time.perf_counter() - self._started
-        return self.finished
-
-    def _refuse(self, event: object) -> None:
-        if isinstance(event, ModelFinished) and self.finished is None:
-            raise ProtocolError(
-                f"the provider {self._provider!r} gave the stop reason {event.stop_reason!r}, the run's to give; "
-                f"a model's are {', '.join(_MODEL_STOPS)}"
-            )
-        if self.finished is not None:
-            raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, the last one")
-        raise ProtocolError(
-            f"the provider {self._provider!r} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
-            f"ToolCallDelta, PluginEvent, and last ModelFinished"
-        )
-
-
-def _check_iterator(provider: str, events: Any) -> None:
-    if hasattr(events, "__aiter__"):
-        return
-    if inspect.iscoroutine(events):
-        events.close()  # else Python warns that nobody awaited it, far from here
-    raise ProtocolError(
-        f"stream() of the provider {provider!r} returned {events!r}, no async iterator; "
-        f"make it an async generator: async def, and yield"
-    )
-
-
-async def _each(events: Sequence[ModelEvent]) -> AsyncIterator[ModelEvent]:
-    for event in events:
-        yield event
-
-
-def _nothing() -> None:
-    """There is no timer to stop."""
-
-
-def _clean(event: Any, *names: str) -> None:
-    for name in names:
-        if (text := getattr(event, name)) is not None:
-            setattr(event, name, clean_text(text))
-
-
-def _make_json(event: PluginEvent) -> None:
-    """Make what a provider reports a JSON value, or an event of its run could not be serialised."""
-    stamped: Any = event
-    try:
-        stamped.data = to_json_value(event.data)
-    except ValueError as error:
-        raise ProtocolError(f"the event {event.name!r} of {event.plugin!r} holds no JSON value: {error}") from error
+        return await self._models.make(cycle)

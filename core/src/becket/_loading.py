@@ -1,22 +1,18 @@
 """Loading plugins, each on its own, and asking them once for what they contribute; the result is a table that stays.
 
-pluggy finds and checks the hooks of a plugin. Each plugin has a manager of its own for that (0.1 ms), so that nothing
-one of them does (a hook half registered, a name taken, an odd `__eq__`) is seen by another.
+How the hooks of a plugin are found and checked is in `becket._hookimpls`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from pluggy import PluginManager, PluginValidationError
-
-from becket import hookspecs
+from becket._hookimpls import Hook, call, hooks_of
 from becket._names import canonical
 from becket._table import RUN_HOOKS, HookTable, Implementation
 from becket.errors import ConfigError, PluginError
@@ -29,8 +25,6 @@ from becket.tools import AnyTool, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from pluggy import HookImpl
 
     from becket._config_tables import Settled
     from becket.config import PluginTable
@@ -83,16 +77,6 @@ class Choice:
         return min(places, default=len(self.order)), canonical(plugin.name), canonical(plugin.distribution or "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Hook:
-    """One implementation of a hook."""
-
-    name: str
-    phase: int
-    function: Callable[..., object]
-    arguments: tuple[str, ...] = ()
-
-
 @dataclass(slots=True, eq=False)
 class _Entry:
     """A plugin on its way into the table."""
@@ -102,7 +86,7 @@ class _Entry:
     refusal: str = ""
     loaded: object = None
     settled: Settled | None = None
-    hooks: list[_Hook] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
     given: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -190,7 +174,7 @@ class PluginSet:
         """Let every plugin add its commands to `cli`; one that fails is marked, and its contributions stay."""
         for hook, entry in self._hooks("register_commands"):
             try:
-                _call(hook, cli=cli, config=entry.config)
+                call(hook, cli=cli, config=entry.config)
             except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
                 self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
 
@@ -209,7 +193,7 @@ class PluginSet:
         """
         for hook, entry in self._hooks(name):
             try:
-                made = _call(hook, config=entry.config)
+                made = call(hook, config=entry.config)
                 if made is not None and (inspect.isclass(made) or not isinstance(made, wanted)):
                     raise TypeError(f"it gave {made!r}, which is no {wanted.__name__}")  # noqa: TRY301  as what a plugin raises
             except (Exception, SystemExit) as error:
@@ -266,7 +250,7 @@ class PluginSet:
 
     def _register(self, entry: _Entry) -> None:
         try:
-            entry.hooks = _hooks_of(entry.loaded, entry.plugin.name)
+            entry.hooks = hooks_of(entry.loaded, entry.plugin.name)
         except Exception as error:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
             entry.loaded = None
             self._reject(entry, f"it could not be registered: {_said(error)}", error)
@@ -304,7 +288,7 @@ class PluginSet:
 
     # -- collecting ------------------------------------------------------------------------------------------------
 
-    def _hooks(self, name: str) -> Iterator[tuple[_Hook, _Entry]]:
+    def _hooks(self, name: str) -> Iterator[tuple[Hook, _Entry]]:
         """The implementations of a hook in the order of their calls: by phase, configured order, name."""
         ordered = sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin))
         pairs = [(hook, entry) for entry in ordered for hook in entry.hooks if hook.name == name]
@@ -312,10 +296,10 @@ class PluginSet:
             if entry.usable:  # the call before may have changed that
                 yield hook, entry
 
-    def _implementation(self, hook: _Hook, entry: _Entry) -> Implementation:
+    def _implementation(self, hook: Hook, entry: _Entry) -> Implementation:
         return Implementation(hook.name, hook.phase, hook.function, hook.arguments, entry.plugin)
 
-    def _ask(self, kind: Kind, hook: _Hook, entry: _Entry) -> None:
+    def _ask(self, kind: Kind, hook: Hook, entry: _Entry) -> None:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
         try:
             known = entry.given.setdefault(kind, [])
@@ -370,67 +354,11 @@ def _orphaned(plugin: Plugin, error: BaseException) -> str:
     return ""
 
 
-def _hooks_of(loaded: object, name: str) -> list[_Hook]:
-    """The hooks that a plugin implements; for a module that has none, one that gives its tools.
-
-    Raises:
-        PluginValidationError: A hook does not exist, takes what it is not given, or is a wrapper; or there is none.
-    """
-    manager = PluginManager("becket")
-    manager.add_hookspecs(hookspecs)
-    manager.register(loaded, name)
-    hooks = [
-        _Hook(caller.name, _phase(impl), impl.function, tuple(impl.argnames))
-        for caller in manager.get_hookcallers(loaded) or ()
-        for impl in caller.get_hookimpls()
-        if _valid(impl, caller.name, known=caller.has_spec())
-    ]
-    if not hooks and (own := _own_tools(loaded)):
-        hooks.append(_Hook("register_tools", 1, lambda: own))
-    if not hooks:
-        text = "it implements no hook and holds no tool; mark its functions with @becket.hookimpl or @becket.tool"
-        raise PluginValidationError(loaded, text)
-    return hooks
-
-
-def _valid(impl: HookImpl, name: str, *, known: bool) -> bool:
-    """Whether the implementation counts; not where it is optional, and this becket does not have the hook."""
-    if not known and not impl.optionalhook:
-        near = difflib.get_close_matches(name, hookspecs.__all__, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the hooks are: {', '.join(hookspecs.__all__)}"
-        raise PluginValidationError(impl.plugin, f"there is no hook {name!r}; {hint}")
-    if impl.wrapper or impl.hookwrapper:
-        raise PluginValidationError(impl.plugin, f"{name} is marked as a wrapper; hooks of becket cannot be wrapped")
-    return known
-
-
-def _phase(impl: HookImpl) -> int:
-    return 0 if impl.tryfirst else 2 if impl.trylast else 1
-
-
-def _own_tools(loaded: object) -> list[object]:
-    """The tools that a module holds, defined in it or, if it is a package, in one of its modules."""
-    if not isinstance(loaded, ModuleType):
-        return []
-    package = f"{loaded.__name__}."
-    return [
-        item for item in vars(loaded).values() if isinstance(item, Tool) and f"{item.__module__}.".startswith(package)
-    ]
-
-
-def _call(hook: _Hook, **arguments: object) -> object:
-    given = hook.function(*(arguments[name] for name in hook.arguments))
-    if inspect.iscoroutine(given):
-        given.close()
-        raise TypeError("it is async, and must not be: it is called synchronously, outside of any event loop")
-    return given
-
-
-def _declared(hook: _Hook | None) -> type | None:
+def _declared(hook: Hook | None) -> type | None:
     """The model of a plugin's configuration."""
     from becket._config_shape import is_model
 
-    model = None if hook is None else _call(hook)
+    model = None if hook is None else call(hook)
     if model is None:
         return None
     if inspect.isclass(model) and is_model(model):
@@ -438,8 +366,8 @@ def _declared(hook: _Hook | None) -> type | None:
     raise TypeError(f"it gave {model!r}; give the class of a pydantic model, a dataclass or a TypedDict")
 
 
-def _given(hook: _Hook, entry: _Entry) -> Iterable[object]:
-    given: Any = _call(hook, config=entry.config)
+def _given(hook: Hook, entry: _Entry) -> Iterable[object]:
+    given: Any = call(hook, config=entry.config)
     return () if given is None else given
 
 

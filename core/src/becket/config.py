@@ -18,8 +18,8 @@ key                                  a project may          means
 `[limits]`                           set, and lower yours   the fields of `becket.Limits`; `"none"` for no limit. Not
                                                             `hook_seconds`
 `[options]`                          set them               the fields of `becket.ModelOptions`, but for `extra`
-`allow`, `block`, `require`,         no                     which plugins are loaded, and their order; see
-`order`                                                     `becket.Runtime`
+`allow`, `block`, `require`          no                     which plugins are loaded; see `becket.Runtime`
+`order`                              no                     the order of their hooks
 `[approvals]`                        no                     `allow`, `ask`, `deny`: names of tools; see `Approvals`
 `[prices."provider:model"]`          no                     what the model costs; the fields of `becket.Price`
 `[plugins.<name>]`                   what is marked         the plugin's own, as its hook `declare_config` has it

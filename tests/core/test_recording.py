@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -42,7 +42,6 @@ from becket import (
 from becket.testing import ListSink, Recording, ReplayError, ReplayProvider, ScriptedProvider, calls, text
 from becket.testing._recorder import Recorder
 from becket.testing._secrets import Secrets
-from becket.testing._standin import masked
 from becket.testing._tape import lines_of
 
 if TYPE_CHECKING:
@@ -490,25 +489,61 @@ async def test_an_agent_in_a_tool_is_not_asked_where_the_tools_result_is_recorde
 async def test_an_agent_that_is_a_tool_runs_and_what_it_asks_is_replayed(path: Path) -> None:
     def asking(provider: Any) -> Agent:
         inner = make(provider, weather, name="inner")
-
-        async def ask(question: str) -> str:
-            made.append(question)
-            return (await inner.invoke_async(question)).text
-
-        ask.__module__ = "becket._agent_tool"
-        return make(provider, tool(ask))
+        return make(provider, inner.as_tool("ask", "Answers questions."))
 
     def script(request: ModelRequest) -> list[Any]:
         if len(request.messages) > 1:
-            return text("rain")
-        return RAIN[0] if request.messages[0].text == "what?" else calls(("ask", {"question": "what?"}))
+            return text("ra", "in")
+        asked = request.messages[0].text
+        return RAIN[0] if asked == "what?" else calls(("ask", {"prompt": "what?"}), ("ask", {"prompt": "what?"}))
 
     with Recording(path, record=True):
-        await asking(ScriptedProvider(script)).invoke_async("go")
-    assert made == ["what?", "Paris"]
+        recorded = await events_of(asking(ScriptedProvider(script)))
+    assert made == ["Paris", "Paris"]
     with Recording(path):
-        assert (await asking(Silent()).invoke_async("go")).text == "rain"
-    assert made == ["what?", "Paris", "what?"]
+        replayed = await events_of(asking(Silent()))
+    assert made == ["Paris", "Paris"]
+    chance = {"parent_run_id", "parent_call_id"}
+    one, other = ([json.loads(row) for row in unordered(events)] for events in (replayed, recorded))
+    assert [row.keys() & chance for row in one] == [row.keys() & chance for row in other]
+    assert [row for row in one if not row.keys() & chance] == [row for row in other if not row.keys() & chance]
+
+
+@dataclass
+class Report:
+    """The weather."""
+
+    city: str
+    rain: bool
+
+
+async def test_structured_output_is_replayed_with_its_repair_and_what_came_of_it_by_and_by(path: Path) -> None:
+    script = [calls(("final_output", {"city": "Paris"})), calls(("final_output", {"city": "Paris", "rain": True}))]
+    with Recording(path, record=True):
+        recorded = await events_of(make(ScriptedProvider(*script), output=Report))
+    with Recording(path):
+        assert essence(await events_of(make(Silent(), output=Report))) == essence(recorded)
+    assert (await make(ReplayProvider.from_file(path), output=Report).invoke_async("go")).output == Report(
+        "Paris", True
+    )
+
+
+async def test_a_call_that_was_made_again_is_replayed_as_what_came_of_it(path: Path) -> None:
+    @tool(idempotent=True)
+    def look() -> str:
+        made.append("")
+        if len(made) == 1:
+            raise ToolError("not yet", retryable=True)
+        return "there"
+
+    retry = Backoff(first=0.001)
+    with Recording(path, record=True):
+        await make(ScriptedProvider(calls(("look", {})), text("ok")), look, retry=retry).invoke_async("go")
+    assert len(made) == 2
+    with Recording(path):
+        assert (await make(Silent(), look, retry=retry).invoke_async("go")).text == "ok"
+    by_order = ReplayProvider.from_file(path, match="order")
+    assert (await make(by_order, look, retry=retry).invoke_async("go")).text == "ok"
 
 
 # -- what is missed ------------------------------------------------------------------------------------------------
@@ -720,13 +755,43 @@ async def test_what_stands_for_a_provider_is_asked_like_it(path: Path) -> None:
     assert (plan.provider.name, plan.provider.answers_in) == ("scripted", "json")
 
 
-async def test_what_the_masks_of_a_runtime_would_not_show_is_not_taken_down() -> None:
+async def test_what_the_masks_of_a_runtime_do_not_show_is_not_in_the_file(path: Path) -> None:
+    class Held:
+        def __init__(self) -> None:
+            self.text = ""
+
+        def feed(self, fragment: str, /) -> str:
+            self.text += fragment
+            return ""
+
+        def end(self) -> str:
+            return Shy().mask(self.text)
+
     class Shy:
-        def mask(self, text: str) -> str:
+        name = "shy"
+
+        def mask(self, text: str, /) -> str:
             return text.replace("hush", "[masked]")
 
-    plan: Any = SimpleNamespace(masks=[SimpleNamespace(item=Shy())])
-    assert masked({"hush": ["hush, hush", 1]}, plan) == {"[masked]": ["[masked], [masked]", 1]}
+        def open(self) -> Held:
+            return Held()
+
+    class Plugin:
+        @hookimpl
+        def register_masks(self) -> list[Shy]:
+            return [Shy()]
+
+        @hookimpl
+        def after_tool_call(self, result: ToolResult) -> ToolResult:
+            return ToolResult(result.call_id, result.status, (Text(f"it gave {result.text}"),))
+
+    script = (calls(("weather", {"city": "hush"})), text("a hu", "sh b"))
+    options: Any = {"system_prompt": "say hush", "plugins": [Plugin()]}
+    with Recording(path, record=True):
+        await make(ScriptedProvider(*script), weather, **options).invoke_async("hush now")
+    assert b"hush" not in content(path)
+    with Recording(path):
+        assert (await make(Silent(), weather, **options).invoke_async("hush now")).text == "a [masked] b"
 
 
 async def test_the_runs_above_a_run_have_their_names_in_the_file_too() -> None:

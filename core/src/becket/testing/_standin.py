@@ -26,7 +26,7 @@ class StandIn:
 
 def masked(value: Any, plan: RunPlan) -> Any:
     """`value`, a JSON value, as the masks of a run's runtime leave it, through which its events have gone already."""
-    for given in getattr(plan, "masks", ()):
+    for given in plan.masks:
         value = _through(given.item.mask, value)
     return value
 

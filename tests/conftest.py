@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_collection_finish() -> None:
+    """Take what is there for the whole session out of the garbage collector's sight.
+
+    The fixture below collects after each test. With some 5,000 tests collected that took 0.12 s of each, most of it
+    for looking at pytest's own objects.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Collect garbage inside the test that made it, so that a ResourceWarning or a lost exception fails that test."""

@@ -223,6 +223,14 @@ def test_the_limit_on_tokens_ends_the_run_between_model_calls() -> None:
     assert ran(asks("a"), asks("b"), says("done"), limits=Limits(tokens=31)).result.stop_reason == "end_turn"
 
 
+def test_the_limit_on_cost_ends_the_run_before_the_call_that_it_forbids() -> None:
+    """The loop keeps it by itself: an engine of another kind has no budget to be told by."""
+    dear = [asks("a"), asks("b"), says("never")]
+    for answer in dear:
+        answer.finished.cost = 0.5  # type: ignore[misc]  # as the effect of a model call fills it in
+    assert ran(*dear, limits=Limits(cost=0.9)).result.stop_reason == "limit_cost"
+
+
 def test_an_answer_that_reaches_a_limit_is_still_the_answer() -> None:
     assert ran(says("done"), limits=Limits(cycles=1, tokens=1)).result.stop_reason == "end_turn"
 

@@ -21,6 +21,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Put it back: Hypothesis, where it is only imported now, looks for it."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Collect garbage inside the test that made it, so that a ResourceWarning or a lost exception fails that test."""

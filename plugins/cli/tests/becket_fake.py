@@ -171,6 +171,8 @@ MODELS = dict(
         model("cut", text("Hel", stop=ModelFinished("max_tokens", Usage(1, 1)))),
         model("filtered", text("H", stop=ModelFinished("content_filtered", Usage(1, 1)))),
         model("notes", calls(("note", {"words": "w" * 300}), ("note", {"words": "again"})), told),
+        model("hides", calls(("note", {"words": "a\u200b\U000e0041\ufe0f\u202e\x1b[2Jb", "place": "c"})), told),
+        model("long", calls(("note", {"words": "w" * 2_000, "place": "there"})), told),
         model("misnotes", calls(("note", {"word": "w"})), told),
         model("forever", calls(("ready", {}))),
         *(model(name, calls((name, {})), text("done")) for name in NAMES),

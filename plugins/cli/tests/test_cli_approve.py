@@ -49,6 +49,36 @@ def test_a_terminal_shows_every_argument_whole_and_asks_for_each_call(on_termina
     assert "whoever was asked has said no" in terminal.seen
 
 
+def test_nothing_is_hidden_from_whoever_approves(on_terminal: Any) -> None:
+    """Nor invisible characters, of which a whole text can be made."""
+    terminal = on_terminal("run", "-m", "fake:hides", "-t", "note", "hi")
+    terminal.read_until("[N]o: ")
+    assert r'words: "a\u200b\U000e0041\ufe0f\u202e\u001b[2Jb"' in terminal.seen
+    terminal.type("n\n")
+    assert terminal.end() == 0
+
+
+def test_of_arguments_that_may_have_left_the_screen_it_is_said_how_long_they_are(on_terminal: Any) -> None:
+    terminal = on_terminal("run", "-m", "fake:long", "-t", "note", "hi")
+    terminal.read_until("[N]o: ")
+    assert "w" * 2_000 in terminal.seen
+    assert "These are 2 arguments with 2,029 characters: scroll up to see all." in terminal.seen
+    terminal.type("n\n")
+    assert terminal.end() == 0
+
+
+def test_what_was_typed_before_the_question_does_not_answer_it(on_terminal: Any) -> None:
+    """A model's own text may look like a question, and be answered before it makes a call."""
+    terminal = on_terminal(*RUN, "hi")
+    terminal.type("y\ny\n")
+    terminal.read_until("[N]o: ")
+    terminal.type("n\n")
+    terminal.read_until('words: "again"')
+    terminal.type("n\n")
+    assert terminal.end() == 0
+    assert "noted" not in terminal.seen
+
+
 def test_always_holds_for_the_run(on_terminal: Any) -> None:
     terminal = on_terminal(*RUN, "hi")
     terminal.read_until("[N]o: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -10,7 +11,7 @@ import anyio
 from anyio import to_thread
 from becket import Allow, Deny, Edit
 
-from becket_cli._safe import safe_on_a_line
+from becket_cli._safe import plainly, safe_on_a_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,6 +27,9 @@ Beforehand: TypeAlias = Literal["yes", "deny"] | None
 Answered: TypeAlias = Allow | Deny | Edit
 
 _QUESTION: Final = "Allow it? [y]es, [a]lways {tool} in this run, [e]dit the arguments, [N]o: "
+
+_LONG: Final = 1_500
+"""Characters that surely are on the screen still when the question is asked: 20 lines of a narrow terminal."""
 
 
 def approver(beforehand: Beforehand, *, terminal: TextIO) -> Callable[[DecisionRequested], Awaitable[Answered]]:
@@ -60,29 +64,35 @@ class _Person:
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
-        self._always: set[str] = set()
+        self._always: set[tuple[str, str]] = set()  # runs and tools: a nested run may have another tool of that name
+        self._one = anyio.Lock()  # nested runs may ask at the same time
 
     async def decide(self, request: DecisionRequested) -> Answered:
         call = request.call
         if call is None:
             return Deny("this command answers questions about tool calls, and no others")
-        if call.tool in self._always:
-            return Allow("allowed for the whole run")
-        self._show(call, request.why)
-        return await self._answered(call)
+        async with self._one:
+            if (request.run_id, call.tool) in self._always:
+                return Allow("allowed for the whole run")
+            _forget_typed()
+            self._show(call, request.why)
+            return await self._answered(request.run_id, call)
 
     def _show(self, call: ToolCall, why: str) -> None:
-        self._write(f"{safe_on_a_line(call.tool)} is about to be called: {safe_on_a_line(why)}\n")
-        for name, value in call.arguments.items():
-            self._write(f"  {safe_on_a_line(name)}: {safe_on_a_line(json.dumps(value, ensure_ascii=False))}\n")
+        self._write(f"{plainly(call.tool)} is about to be called: {plainly(why)}\n")
+        lines = [f"  {plainly(name)}: {_as_json(value)}\n" for name, value in call.arguments.items()]
+        for line in lines:
+            self._write(line)
+        if (length := sum(map(len, lines))) > _LONG:
+            self._write(f"  These are {len(lines)} arguments with {length:,} characters: scroll up to see all.\n")
 
-    async def _answered(self, call: ToolCall) -> Answered:
+    async def _answered(self, run_id: str, call: ToolCall) -> Answered:
         while True:
             word = (await self._read(_QUESTION.format(tool=call.tool)) or "no").strip().lower()
             if word in {"y", "yes"}:
                 return Allow()
             if word in {"a", "always"}:
-                self._always.add(call.tool)
+                self._always.add((run_id, call.tool))
                 return Allow("allowed for the whole run")
             if word in {"e", "edit"}:
                 edited = await self._edited(call)
@@ -93,7 +103,7 @@ class _Person:
 
     async def _edited(self, call: ToolCall) -> Edit | None:
         """Other arguments; None where none were given."""
-        self._write(f"  now: {safe_on_a_line(json.dumps(call.arguments, ensure_ascii=False))}\n")
+        self._write(f"  now: {_as_json(call.arguments)}\n")
         while text := (await self._read("Arguments, one JSON object (nothing to go back): ") or "").strip():
             try:
                 arguments: Any = json.loads(text)
@@ -125,3 +135,22 @@ class _Person:
     def _write(self, text: str) -> None:
         self._terminal.write(text)
         self._terminal.flush()
+
+
+def _as_json(value: object) -> str:
+    """A value as JSON, on one line, in which everything can be seen."""
+    return plainly(json.dumps(value, ensure_ascii=False))
+
+
+def _forget_typed() -> None:
+    """Drop what was typed before there was a question: a model's text may have looked like one."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+        return
+    import termios
+
+    with contextlib.suppress(termios.error):  # the terminal has gone, which the reading will say
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required
 
 import pytest
-from becket import Config, ConfigError, PluginError, ProjectMaySet, Runtime, hookimpl, load_config
+from becket import AnyTool, Config, ConfigError, PluginError, ProjectMaySet, Runtime, hookimpl, load_config, tool
 from becket.config import Origin
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, RootModel, SecretStr, field_validator, model_validator
 from typing_extensions import TypeAliasType, TypedDict
@@ -558,3 +558,38 @@ def test_a_shape_says_what_it_knows() -> None:
 
     assert repr(Shape(Folder)) == "<shape with the keys root, largest, ignore>"
     assert repr(Shape(int)) == "<shape with the keys none>"
+
+
+class Shop:
+    """A plugin with a tool."""
+
+    @hookimpl
+    def register_tools(self) -> list[AnyTool]:
+        return [tool(name="order", effect="write")(lambda: None)]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"approvals": {"deny": ["ordr"]}},
+            "'ordr' under 'approvals.deny' in code is of no use: no tool has that name",
+        ),
+        ({"block": ["shpo"]}, "'shpo' under 'block' in code is of no use: no plugin has that name"),
+    ],
+)
+def test_a_slip_in_a_list_of_names_is_told(caplog: pytest.LogCaptureFixture, table: dict[str, Any], said: str) -> None:
+    """It would forbid nothing, and nobody would know."""
+    with caplog.at_level(logging.WARNING, "becket"):
+        runtime = Runtime(plugins=[Shop()], discover=False, config=Config.of(table))
+    (message,) = caplog.messages
+    assert message.startswith(f"{said}; did you mean ")
+    assert runtime.config_report().remarks == (message,)
+
+
+def test_a_name_in_a_list_that_is_like_no_other_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be that of a tool which a program hands to its agent, or of a plugin in another environment."""
+    table = {"approvals": {"deny": ["paint", "order"], "ask": ["Shop:order"]}, "block": ["colours"], "order": ["Shop"]}
+    with caplog.at_level(logging.WARNING, "becket"):
+        Runtime(plugins=[Shop()], discover=False, config=Config.of(table))
+    assert caplog.messages == []

@@ -162,6 +162,8 @@ def test_the_text_of_a_message_is_its_text_blocks() -> None:
     message = Message("assistant", (Reasoning("hm"), Text("a"), ToolCall("c", "tool"), Text("b")))
     assert message.text == "ab"
     assert [call.id for call in message.tool_calls] == ["c"]
+    assert message.tool_results == ()
+    assert [result.call_id for result in RESULT.tool_results] == ["a"]
 
 
 def test_the_text_of_a_result_shows_every_block() -> None:

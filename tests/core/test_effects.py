@@ -486,6 +486,25 @@ def test_a_model_that_is_none_is_refused() -> None:
         make(42)
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "takes"),
+    [
+        ("limits", {"cycles": 3}, r"Limits\(\.\.\.\), or None"),
+        ("options", {"temperature": 1}, r"ModelOptions\(\.\.\.\), or None"),
+        ("retry", 3, r"Backoff\(\.\.\.\), or an object with what becket.RetryPolicy has, or None"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_with_what_it_takes(option: str, given: Any, takes: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{option} is .*; it takes {takes}$"):
+        make(ScriptedProvider(text()), **{option: given})
+
+
+def test_limits_of_a_run_that_are_none_are_refused() -> None:
+    wrong: Any = {"cycles": 3}
+    with pytest.raises(ConfigError, match=r"^limits is .*; it takes Limits"):
+        make(ScriptedProvider(text())).stream_async("go", limits=wrong)
+
+
 def test_one_tool_instead_of_a_list_is_understood() -> None:
     assert list(Agent(ScriptedProvider(text()), echo, runtime=Runtime(discover=False)).tools) == ["echo"]  # type: ignore[arg-type]  # as users do
 

@@ -321,6 +321,25 @@ def test_an_object_that_is_missing_is_named(installed: Site) -> None:
     assert isinstance(half.error, AttributeError)
 
 
+def test_a_plugin_that_the_host_has_passed_and_that_cannot_be_used_is_said_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is in nobody's list of what is installed, and a hook with a slip in its name would never be called."""
+
+    class Slip:
+        @hookimpl
+        def aprove_tool(self) -> None: ...
+
+    Runtime(plugins=[Slip()], block=["slip"], discover=False)
+    assert caplog.messages == []
+    Runtime(plugins=[Slip()], discover=False)
+    (said,) = caplog.messages
+    assert said.startswith("plugin 'Slip' is left out: it could not be registered: ")
+    assert "did you mean 'approve_tool'?" in said
+    with pytest.raises(PluginError, match=r"^plugin 'Slip' cannot be used: "):
+        Runtime(plugins=[Slip()], discover=False, strict=True)
+
+
 def test_an_entry_point_that_is_no_reference_is_refused(installed: Site) -> None:
     installed.declare("becket-odd", "odd = not a reference!")
     assert "it could not be imported: " in quarantined(installed.runtime(), "odd").reason

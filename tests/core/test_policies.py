@@ -480,7 +480,7 @@ async def test_a_user_says_in_the_configuration_what_is_allowed_asked_and_denied
 
 
 def test_a_tool_of_a_plugin_that_the_configuration_misspells_is_an_error_and_not_silence() -> None:
-    with pytest.raises(ConfigError, match=r"'Giver:akt' under 'approvals'.*there is no tool 'Giver:akt'"):
+    with pytest.raises(ConfigError, match=r"'Giver:akt' under 'approvals.deny'.*there is no tool 'Giver:akt'"):
         configured(deny=["Giver:akt"])
 
 

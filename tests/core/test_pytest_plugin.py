@@ -93,7 +93,7 @@ def test_without_a_recording_a_test_fails_and_says_how_to_make_one(project: Proj
     result.stdout.fnmatch_lines(
         [
             "test_it.py:*: in test_weather",
-            "there is no recording *test_weather.ndjson*pytest --becket-record test_it.py::test_weather",
+            "there is no recording *.ndjson': it is not there; make one: pytest --becket-record *::test_weather",
         ]
     )
     assert project.files == []

@@ -72,7 +72,7 @@ from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
 from becket.stream import AgentStream
-from becket.tools import Tool, ToolContext, tool
+from becket.tools import AnyTool, Tool, ToolContext, tool
 
 if TYPE_CHECKING:
     from becket._marker import hookimpl
@@ -86,6 +86,7 @@ __all__ = [
     "AgentResult",
     "AgentStream",
     "Allow",
+    "AnyTool",
     "Approvals",
     "Ask",
     "Backoff",
@@ -179,19 +180,20 @@ __all__ = [
     "warm_up",
 ]
 
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that is there
 
-def __getattr__(name: str) -> Any:
-    """What is needed for plugins, configuration and sessions, and costs those nothing who do without."""
-    if name == "hookimpl":
-        from becket._marker import hookimpl
+    def __getattr__(name: str) -> Any:
+        """What is needed for plugins, configuration and sessions, and costs those nothing who do without."""
+        if name == "hookimpl":
+            from becket._marker import hookimpl
 
-        return hookimpl
-    if name in {"Approvals", "Config", "ProjectMaySet", "load_config"}:
-        from becket import config
+            return hookimpl
+        if name in {"Approvals", "Config", "ProjectMaySet", "load_config"}:
+            from becket import config
 
-        return getattr(config, name)
-    if name in {"MemorySessionStore", "Session", "SessionState", "SessionStore", "SessionUpdate"}:
-        from becket import session
+            return getattr(config, name)
+        if name in {"MemorySessionStore", "Session", "SessionState", "SessionStore", "SessionUpdate"}:
+            from becket import session
 
-        return getattr(session, name)
-    raise AttributeError(f"module 'becket' has no attribute {name!r}")
+            return getattr(session, name)
+        raise AttributeError(f"module 'becket' has no attribute {name!r}")

@@ -28,14 +28,15 @@ class ApprovalPolicy:
 
     Args:
         approvals: The lists.
-        find: Gives the tool that `plugin:tool` names; none for one that is not there, where that is no error.
+        find: Gives the tool that `plugin:tool` names, under a key of the configuration; none for one that is not there,
+            where that is no error.
     """
 
-    def __init__(self, approvals: Approvals, find: Callable[[str], Iterable[AnyTool]]) -> None:
+    def __init__(self, approvals: Approvals, find: Callable[[str, str], Iterable[AnyTool]]) -> None:
         self.name = "approvals"
-        self._deny = _named(approvals.deny, find)
-        self._ask = _named(approvals.ask, find)
-        self._allow = _named(approvals.allow, find)
+        self._deny = _named("approvals.deny", approvals.deny, find)
+        self._ask = _named("approvals.ask", approvals.ask, find)
+        self._allow = _named("approvals.allow", approvals.allow, find)
 
     def approve(self, ctx: HookContext, call: ToolCall, tool: AnyTool, /) -> Verdict | None:  # noqa: ARG002  the contract
         """The strictest word that was said of the tool."""
@@ -46,10 +47,10 @@ class ApprovalPolicy:
         return Allow("the configuration allows this tool") if _holds(self._allow, tool) else None
 
 
-def _named(names: Iterable[str], find: Callable[[str], Iterable[AnyTool]]) -> _Named:
+def _named(key: str, names: Iterable[str], find: Callable[[str, str], Iterable[AnyTool]]) -> _Named:
     given = tuple(names)
     plain = frozenset(name for name in given if ":" not in name)
-    return plain, tuple(tool for name in given if ":" in name for tool in find(name))
+    return plain, tuple(tool for name in given if ":" in name for tool in find(key, name))
 
 
 def _holds(named: _Named, tool: AnyTool) -> bool:

@@ -25,6 +25,7 @@ class ConfigUse:
     Args:
         config: The configuration.
         plugins: The runtime's plugins, with what became of their tables.
+        tools: The names of their tools.
 
     Attributes:
         config: The configuration.
@@ -33,20 +34,24 @@ class ConfigUse:
         ConfigError: It is wrong, and not lenient.
     """
 
-    __slots__ = ("_plugins", "_problems", "config")
+    __slots__ = ("_plugins", "_problems", "_tools", "config")
 
-    def __init__(self, config: Config, plugins: Sequence[tuple[Plugin, Settled | None]]) -> None:
+    def __init__(
+        self, config: Config, plugins: Sequence[tuple[Plugin, Settled | None]], tools: frozenset[str] = frozenset()
+    ) -> None:
         self.config = config
         self._plugins = plugins
+        self._tools = tools
         wrong = (problem for _, settled in plugins if settled for problem in settled.problems)
         self._problems = [*config.problems, *wrong]
         if self._problems and not config.lenient:
             raise ConfigError(told(self._problems))
-        if config.plugins and not config.lenient:
-            from becket._config_view import misspelled
+        if config.settings and not config.lenient:
+            from becket._config_view import misspelled, slips
             from becket._log import logger
 
-            for said in misspelled([plugin for plugin, _ in plugins], config.plugins):
+            known = [plugin for plugin, _ in plugins]
+            for said in (*misspelled(known, config.plugins), *slips(known, tools, config)):
                 logger.warning("%s", said)
 
     def each(self, key: str, get: Callable[[str], T]) -> tuple[T, ...]:
@@ -61,13 +66,15 @@ class ConfigUse:
 
     def report(self) -> ConfigReport:
         """See `becket.Runtime.config_report`."""
-        from becket._config_view import remarks, settings
+        from becket._config_view import remarks, settings, slips
+
+        known = [plugin for plugin, _ in self._plugins]
 
         return ConfigReport(
             settings=(*self.config.settings.values(), *settings(self._plugins, self.config.plugins)),
             files=self.config.files,
             problems=tuple(self._problems),
-            remarks=tuple(remarks(self._plugins, self.config.plugins)),
+            remarks=(*remarks(self._plugins, self.config.plugins), *slips(known, self._tools, self.config)),
         )
 
     def had(self, key: str, name: str, get: Callable[[str], T]) -> tuple[T, ...]:

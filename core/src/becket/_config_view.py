@@ -14,13 +14,13 @@ from becket._names import canonical
 from becket.config import Origin, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from becket._config_tables import Settled
-    from becket.config import PluginTable
+    from becket.config import Config, PluginTable
     from becket.plugins import Plugin
 
-__all__ = ["misspelled", "remarks", "settings"]
+__all__ = ["misspelled", "remarks", "settings", "slips"]
 
 _DEFAULT: Final = Origin("default")
 _NOT_THERE: Final = object()
@@ -93,6 +93,32 @@ def misspelled(plugins: Sequence[Plugin], tables: Iterable[PluginTable]) -> list
     One with another name may be that of a plugin of another environment, which the file is for as well.
     """
     return [f"{_useless(table)}; did you mean {near!r}?" for table, near in _unclaimed(plugins, tables) if near]
+
+
+def slips(plugins: Sequence[Plugin], tools: Iterable[str], config: Config) -> list[str]:
+    """The names in the lists of plugins and of tools that are those of none, and nearly that of one that is there.
+
+    A `deny` or a `block` with a slip in it would forbid nothing. As above, a name like no other is left alone: it may
+    be that of a tool which a program hands to its agent.
+    """
+    aliases = {name: plugin.name for plugin in plugins for name in sorted(plugin.aliases)}
+    named = {name: name for name in sorted(tools)}
+    said = config.approvals
+    lists = [("allow", config.allow or ()), ("block", config.block), ("order", config.order)]
+    approvals = [("approvals.allow", said.allow), ("approvals.ask", said.ask), ("approvals.deny", said.deny)]
+    return [
+        *_slips("plugin", [(key, canonical(name), name) for key, names in lists for name in names], aliases, config),
+        *_slips("tool", [(key, name, name) for key, names in approvals for name in names], named, config),
+    ]
+
+
+def _slips(kind: str, given: Iterable[tuple[str, str, str]], known: Mapping[str, str], config: Config) -> Iterator[str]:
+    for key, name, written in given:
+        if name not in known and ":" not in name and (near := difflib.get_close_matches(name, known, n=1)):
+            yield (
+                f"{written!r} under {key!r} in {config.origin(key)} is of no use: no {kind} has that name; "
+                f"did you mean {known[near[0]]!r}?"
+            )
 
 
 def _useless(table: PluginTable) -> str:

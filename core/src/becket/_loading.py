@@ -13,6 +13,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from becket._hookimpls import Hook, call, hooks_of
+from becket._log import logger
 from becket._names import canonical
 from becket._table import RUN_HOOKS, HookTable, Implementation
 from becket.errors import ConfigError, PluginError
@@ -151,6 +152,7 @@ class PluginSet:
                 self._ask(kind, hook, entry)
         for entry in self._entries:
             entry.mark(adds=MappingProxyType(entry.adds))
+            self._tell(entry.plugin)
         self.tools: Registry[AnyTool] = self._registry("tools", "tool")
         self.providers: Registry[Provider] = self._registry("providers", "provider")
         self.sinks: Registry[Sink] = self._registry("sinks", "sink")
@@ -261,12 +263,18 @@ class PluginSet:
         entry.mark(status="quarantined", reason=reason, error=error)
         plugin = entry.plugin
         if self._choice.strict:
+            title = f"plugin {plugin.name!r} ({plugin.title})" if plugin.distribution else plugin.title
             raise PluginError(
-                f"plugin {plugin.name!r} ({plugin.title}) cannot be used: {reason}",
+                f"{title} cannot be used: {reason}",
                 plugin=plugin.name,
                 distribution=plugin.distribution and plugin.title,
                 hook=hook,
             ) from error
+
+    def _tell(self, plugin: Plugin) -> None:
+        """Log that what the host has passed itself is left out: `becket plugins` will never show it."""
+        if plugin.distribution is None and plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
+            logger.warning("%s is left out: %s", plugin.title, plugin.reason, exc_info=plugin.error)
 
     def _configure(self, entry: _Entry, tables: Sequence[PluginTable]) -> None:
         """Settle what the hooks of a plugin get as `config`; without it, the plugin cannot be used."""

@@ -144,8 +144,8 @@ class Observers:
         for direct in self._direct:
             try:
                 direct.run.close()
-            except (Exception, SystemExit):
-                logger.exception("sink %r could not be closed", direct.name)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  the run is over, and the other sinks are closed too
+                _log_not_closed(direct.name, error)
         now = anyio.current_time()
         for batch in self._batches:
             batch.drain.deadline, batch.end.deadline = now + grace / 2, now + grace
@@ -195,9 +195,9 @@ class Observers:
     async def _end(self, batch: _Batch) -> None:
         try:
             await batch.run.aclose()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  a cancellation of its own making is a failure like any other
             _let_out(error)
-            logger.exception("sink %r could not be closed", batch.name)
+            _log_not_closed(batch.name, error)
 
     def fatal(self) -> PluginError | None:
         """The failure of a required sink that nobody was told of yet; None where there is none."""
@@ -229,6 +229,10 @@ class Observers:
                 hook=f"sink.{part}",
             )
             self._fatal.__cause__ = error
+
+
+def _log_not_closed(name: str, error: BaseException) -> None:
+    logger.error("sink %r could not be closed: %s: %s", name, type(error).__name__, error, exc_info=error)
 
 
 def _let_out(error: BaseException) -> None:

@@ -12,6 +12,7 @@ from becket._plan import RunPlan
 from becket._values import clean_text
 from becket.content import Message, Prompt, to_conversation
 from becket.errors import ConfigError
+from becket.options import Limits, ModelOptions
 from becket.output import Output
 from becket.providers import Provider
 from becket.retries import Backoff, RetryPolicy
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from becket._sessions import SessionRun
     from becket.content import AgentResult
-    from becket.options import Limits, ModelOptions
     from becket.policies import Approver, Policy
     from becket.session import Session
     from becket.sinks import Sink
@@ -89,8 +89,8 @@ class Agent:
         runtime: The plugins and shared resources to use; None for the default runtime.
 
     Raises:
-        ConfigError: A name is not known, two tools have the same name, a tool's signature cannot be told to a model, or
-            the output's type cannot be read from JSON.
+        ConfigError: A name is not known, two tools have the same name, a tool's signature cannot be told to a model,
+            the output's type cannot be read from JSON, or an option is none.
     """
 
     __slots__ = ("_given", "_plan", "_runtime")
@@ -117,10 +117,12 @@ class Agent:
             "tools": (tools,) if isinstance(tools, str | Tool) else tuple(tools),
             "name": name,
             "system_prompt": clean_text(system_prompt),
-            "options": options,
-            "limits": limits,
+            "options": _checked("options", options, ModelOptions, "ModelOptions(...)"),
+            "limits": _checked_limits(limits),
             "output": _as_output(output),
-            "retry": retry,
+            "retry": _checked(
+                "retry", retry, RetryPolicy, "Backoff(...), or an object with what becket.RetryPolicy has"
+            ),
             "sinks": (sinks,) if isinstance(sinks, str) else tuple(sinks),
             "policies": (policies,) if isinstance(policies, str) else tuple(policies),
             "approver": _checked_approver(approver),
@@ -321,7 +323,7 @@ class Agent:
         given = self._given
         if limits is None and output is None and self._plan is not None:
             return self._plan
-        allowed = limits or given["limits"] or self._used_runtime().config.limits
+        allowed = _checked_limits(limits) or given["limits"] or self._used_runtime().config.limits
         if limits is not None or output is not None:
             return self._make_plan(allowed, given["output"] if output is None else _as_output(output))
         self._plan = self._make_plan(allowed, given["output"])
@@ -367,6 +369,16 @@ class Agent:
 def _each_once(items: Sequence[T]) -> tuple[T, ...]:
     """The items without those that stand there already: the runtime and the agent may name the same one."""
     return tuple(item for at, item in enumerate(items) if all(item is not earlier for earlier in items[:at]))
+
+
+def _checked(option: str, given: T, kind: type, takes: str) -> T:
+    if given is None or isinstance(given, kind):
+        return given
+    raise ConfigError(f"{option} is {given!r}; it takes {takes}, or None")
+
+
+def _checked_limits(limits: Limits | None) -> Limits | None:
+    return _checked("limits", limits, Limits, "Limits(...)")
 
 
 def _checked_approver(approver: Approver | None) -> Approver | None:

@@ -237,6 +237,11 @@ class Message(Value):
         """The tool calls, in order."""
         return tuple(block for block in self.content if isinstance(block, ToolCall))
 
+    @property
+    def tool_results(self) -> tuple[ToolResult, ...]:
+        """The tool results, in the order of their calls."""
+        return tuple(block for block in self.content if isinstance(block, ToolResult))
+
 
 @value
 class Usage(Value):

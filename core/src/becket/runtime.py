@@ -139,7 +139,8 @@ class Runtime:
             strict=strict,
         )
         self._set = PluginSet(plugins, _discover() if discover else (), choice, config.plugins)
-        self._config = ConfigUse(config, self._set.settled)
+        tools = frozenset(entry.item.name for entry in self._set.tools.contributions())
+        self._config = ConfigUse(config, self._set.settled, tools)
         self._make_log: Callable[[RunInfo], EventLog] = (
             make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or _memory_log
         )
@@ -388,7 +389,7 @@ class Runtime:
             return ()
         from becket._approvals import ApprovalPolicy
 
-        return (ApprovalPolicy(said, lambda name: self._config.had("approvals", name, self.tool)),)
+        return (ApprovalPolicy(said, lambda key, name: self._config.had(key, name, self.tool)),)
 
     def _first(self, hook: str, wanted: Any, what: str, *, strict: bool) -> Any:
         """What a plugin gives for a hook of which the first counts; None where none does, or one has failed.

@@ -14,7 +14,6 @@ from typing import (
     ParamSpec,
     TypeAlias,
     TypedDict,
-    TypeVar,
     Unpack,
     get_args,
     overload,
@@ -27,13 +26,20 @@ from becket.providers import ToolSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from typing_extensions import TypeVar  # for the default, which Python 3.11 has not
+
     from becket._values import JsonValue
+
+    C = TypeVar("C", default=None)
+else:
+    from typing import TypeVar
+
+    C = TypeVar("C")
 
 __all__ = ["AnyTool", "Effect", "Reach", "Tool", "ToolContext", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-C = TypeVar("C")
 
 Effect: TypeAlias = Literal["none", "read", "write"]
 """What a call does: computes only; reads something outside the process; changes something."""

@@ -89,7 +89,8 @@ def becket_recording(request: pytest.FixtureRequest) -> Iterator[Recording]:
     mode = config.getoption("becket_record")
     record = mode == "all" or (mode == "missing" and not path.exists())
     secrets = _secrets(options.pop("secrets", ()), config.getini("becket_secrets"))
-    hint = f"if that is wanted, record it anew: pytest --becket-record {shlex.quote(item.nodeid)}"
+    what = "if that is wanted, record it anew" if path.exists() else "make one"
+    hint = f"{what}: pytest --becket-record {shlex.quote(item.nodeid)}"
     try:
         recording = Recording(path, record=record, secrets=secrets, hint=hint, **options)
     except ConfigError as error:

@@ -27,11 +27,12 @@ __all__ = [
     "text",
 ]
 
+if not TYPE_CHECKING:  # as in becket itself
 
-def __getattr__(name: str) -> Any:
-    """The conformance classes, which need pytest."""
-    if name == "SessionStoreConformance":
-        from becket.testing.session_stores import SessionStoreConformance
+    def __getattr__(name: str) -> Any:
+        """The conformance classes, which need pytest."""
+        if name == "SessionStoreConformance":
+            from becket.testing.session_stores import SessionStoreConformance
 
-        return SessionStoreConformance
-    raise AttributeError(f"module 'becket.testing' has no attribute {name!r}")
+            return SessionStoreConformance
+        raise AttributeError(f"module 'becket.testing' has no attribute {name!r}")

@@ -127,9 +127,10 @@ class Player:
         for run in free:
             if now is None or alike(_named(run.models[0]), now):
                 return self._follow(run_id, run)
+        if not free and not self._followed:  # there is nothing to compare with
+            raise self._missed(run_id, f"{self._source}; {self._hint}")
         if not free:
-            what = "no run is recorded that has not been replayed" if self._followed else "no run is recorded"
-            raise self._miss(run_id, what, {}, now)
+            raise self._miss(run_id, "no run is recorded that has not been replayed", {}, now)
         near = max(free, key=lambda run: _likeness(_named(run.models[0]), now))
         call = near.models[0]
         where = f"the nearest is {near.name} (agent {near.agent!r}), line {call.line}"

@@ -79,8 +79,10 @@ class Recording:
         if not record:
             there, here = self.path.exists(), Path.cwd()
             shown = str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
-            source = shown if there else f"there is no recording {shown!r}"
-            self._player = Player(read(self.path) if there else (), self._secrets, source=source, hint=hint)
+            runs = read(self.path) if there else ()
+            none = "no run is recorded in it" if there else "it is not there"
+            source = shown if any(run.models for run in runs) else f"there is no recording {shown!r}: {none}"
+            self._player = Player(runs, self._secrets, source=source, hint=hint)
 
     def __enter__(self) -> Self:
         self.begin()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run"]
 
+_LEFT_OUT = "; 'becket plugins' shows what is left out, and why"
+
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {meaning}" for code, meaning in EXITS.items())
 
 
@@ -174,7 +176,7 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
             "DESCRIPTION": "description",
         },
         as_json=as_json,
-        otherwise="no tool is installed; install a plugin that has some, such as becket-tools",
+        otherwise="there is no tool; install a plugin that has some, such as becket-tools" + _LEFT_OUT,
     )
 
 
@@ -193,7 +195,7 @@ def models_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[st
         _lists.models(built(plugins, ctx.ensure_object(State), lenient=True)),
         {"MODEL": "name", "DEFAULT": "default", "PLUGIN": "plugin", "DESCRIPTION": "description"},
         as_json=as_json,
-        otherwise="no model provider is installed; install a plugin that has one, such as becket-local",
+        otherwise="there is no model; install a plugin that has one, such as becket-local" + _LEFT_OUT,
     )
 
 

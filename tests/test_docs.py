@@ -167,7 +167,8 @@ def contents(page: Path) -> list[Path]:
     """The pages that the tables of contents of a page list."""
     trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     entries = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
-    return [(page.parent / f"{entry}.md").resolve() for entry in entries]
+    targets = [re.sub(r".*<(.*)>", r"\1", entry) for entry in entries]  # `title <target>` gives a title of its own
+    return [(page.parent / f"{target}.md").resolve() for target in targets]
 
 
 def test_every_page_is_reached_from_the_first() -> None:

@@ -227,8 +227,11 @@ def test_in_a_folder_that_was_removed_there_is_no_project(desk: Desk) -> None:
         (b'# fine\nmodel = "\xff"\n', "it is not UTF-8 (line 2)"),
         (b"#" * 1_000_001, "it has more than 1,000,000 bytes"),
         (b"a=" + b"[" * 50_000, "it is not TOML"),
+        (b"a." * 400_000 + b"a=1", "a key in it has more than 50 parts"),
+        (b"[" + b'"a" . ' * 60 + b"a]", "a key in it has more than 50 parts"),
+        (b"a" + b".a" * 45 + b"=" + b"[" * 9 + b"]" * 9, "it is more than 50 tables or lists deep"),
     ],
-    ids=["syntax", "twice", "encoding", "large", "deep"],
+    ids=["syntax", "twice", "encoding", "large", "deep", "slow", "header", "mixed"],
 )
 @pytest.mark.parametrize("whose", ["user", "project"])
 def test_what_is_no_toml_is_told_with_file_and_line(desk: Desk, content: bytes, said: str, whose: str) -> None:
@@ -351,6 +354,19 @@ def test_every_key_of_becket(desk: Desk) -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_file_key_and_what_it_must_be(desk: Desk, content: str, said: str) -> None:
+    desk.user(content)
+    assert said.format(desk.own) in desk.wrong()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('[model]\napi_key = "sk-very-secret"', "model in {} is a table; it must be a text"),
+        ('[[plugins]]\napi_key = "sk-very-secret"', "plugins in {} is a list; it must be a table of tables"),
+    ],
+)
+def test_what_lies_in_a_table_at_the_wrong_place_is_not_quoted(desk: Desk, content: str, said: str) -> None:
+    """A plugin's secret may be there, and the message goes to terminals and logs."""
     desk.user(content)
     assert said.format(desk.own) in desk.wrong()
 

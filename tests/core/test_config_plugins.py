@@ -224,7 +224,7 @@ class Strict(BaseModel):
         (Vendor, {"organization": "evil"}, 'plugins.plugin.organization is "evil": we do not serve it'),
         (Vendor, {"endpoints": {"a": {}}}, "plugins.plugin.endpoints.a.base_url is missing"),
         (Vendor, {"endpoints": {"a": {"base": ""}}}, "endpoints.a.base is not known; did you mean 'base_url'?"),
-        (Vendor, {"endpoints": {"a": "x"}}, 'plugins.plugin.endpoints.a is "x": input should be a valid dictionary'),
+        (Vendor, {"endpoints": {"a": "x"}}, 'endpoints.a is "**********": input should be a valid dictionary'),
         (
             Vendor,
             {"fallbacks": [{"baseurl": ""}]},
@@ -397,6 +397,17 @@ def test_secrets_are_masked_wherever_they_are_shown(monkeypatch: pytest.MonkeyPa
         "plugins.Plugin.organization": "",
     }
     assert SECRET not in repr((runtime.config, runtime.config_report(), config.plugins))
+
+
+@pytest.mark.parametrize("table", [{"keys": SECRET}, {"fallbacks": SECRET}, {"endpoints": {"a": SECRET}}])
+def test_a_secret_where_a_list_or_table_of_them_belongs_is_masked(table: dict[str, Any]) -> None:
+    """The commonest mistake with a list of one: `keys = "..."`."""
+
+    class Listing(Vendor):
+        keys: list[SecretStr] = []
+
+    key = ".".join(("plugins.plugin", *table, *(["a"] if "endpoints" in table else [])))
+    assert wrong(Listing, table).startswith(f'{key} is "**********": input should be ')
 
 
 def test_defaults_are_shown_to_the_bottom() -> None:

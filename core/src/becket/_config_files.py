@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,14 @@ PREFIX: Final = "tool.becket."
 
 LARGEST: Final = 1_000_000
 """Bytes that a file may have. One that is larger is no configuration, and a project's is anybody's to fill."""
+
+DEEPEST: Final = 50
+"""Tables and lists that may lie in each other. What is deeper is no configuration, and would break what looks at it."""
+
+# A key with `DEEPEST` dots. The standard library's parser takes time with the square of their number: a minute for
+# 200,000 bytes. What is quoted is bounded here, so that this search itself takes no such time.
+_PART: Final = rb"""(?:[A-Za-z0-9_-]{1,100}+|"(?:[^"\\\n]|\\.){0,100}+"|'[^'\n]{0,100}+')"""
+_DEEP_KEY: Final = re.compile(rb"(?<![A-Za-z0-9_-])(?:%b[ \t]*+\.[ \t]*+){%d}" % (_PART, DEEPEST))
 
 _REPOSITORY: Final = (".git", ".hg", ".jj", ".svn")
 
@@ -184,10 +193,28 @@ def _parsed(content: bytes) -> dict[str, Any]:
     """
     import tomllib
 
+    if _DEEP_KEY.search(content):
+        raise _UnreadableError(f"a key in it has more than {DEEPEST} parts")
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))  # some editors begin a file with a mark that TOML forbids
+        table = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin a file with a mark that TOML forbids
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _UnreadableError(f"it is not UTF-8 (line {line})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _UnreadableError(f"it is not TOML: {error}") from None
+    if _is_deep(table):
+        raise _UnreadableError(f"it is more than {DEEPEST} tables or lists deep")
+    return table
+
+
+def _is_deep(table: dict[str, Any]) -> bool:
+    """Whether more than `DEEPEST` tables and lists lie in each other."""
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, dict | list)
+        ]
+    return bool(level)

@@ -240,7 +240,7 @@ class _Merging:
         return nearest(name, [*known, "plugins", *([] if project else ["prices"])])
 
     def _wrong(self, layer: Layer, name: str, value: object, wanted: str) -> None:
-        self._problem(layer, name, f"is {shown(value)}; it must be {wanted}")
+        self._problem(layer, name, f"is {_quoted(value)}; it must be {wanted}")
 
     def _problem(self, layer: Layer, name: str, what: str) -> None:
         place = f" in {layer.origin.place}" if layer.origin.place else ""
@@ -253,6 +253,14 @@ def _fits(kind: Kind, value: object) -> bool:
     if kind == "names":
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, int if kind == "integer" else int | float) and not isinstance(value, bool)
+
+
+def _quoted(value: object) -> str:
+    """A value as a message quotes it: what lies in a table may be a secret that was written into the wrong place."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, dict | list) for item in items):
+        return "a table" if isinstance(value, dict) else "a list"
+    return shown(value)
 
 
 def shown(value: object) -> str:

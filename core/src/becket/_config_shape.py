@@ -21,6 +21,9 @@ __all__ = ["Shape", "is_model", "required"]
 
 _WRAPPERS: Final = (typing.Required, typing.NotRequired, typing.Final)
 
+_DEEPEST: Final = 4
+"""How far a shape is looked into for secrets. A model may hold itself."""
+
 
 def is_model(item: object) -> bool:
     """Whether it is a class that can stand for a table: a pydantic model, a dataclass or a TypedDict."""
@@ -75,6 +78,13 @@ class Shape:
     def takes_table(self) -> bool:
         """Whether a table may stand there whose inside is known."""
         return bool(self._keys or self._each or self._open)
+
+    def may_hold_secret(self, deep: int = _DEEPEST) -> bool:
+        """Whether a secret may stand there, or in a list or table that may: a text in its place then may be one."""
+        if self.secret or deep == 0:
+            return self.secret
+        inside = [self.each] if self._each else []
+        return any(one.may_hold_secret(deep - 1) for one in (*inside, *filter(None, map(self.at, self._keys))))
 
     def at(self, key: str) -> Shape | None:
         """What may stand under a key of the table; None where the key is not known."""

@@ -147,7 +147,7 @@ class _Settling:
             return _ABSENT
         if is_variable:
             return self._variable(value["env"], path)
-        if shape.secret:
+        if shape.may_hold_secret():
             self._secrets.append(str(value))
             self._exposed.add(table.origin.place)
         return value
@@ -275,14 +275,14 @@ class _Settling:
 
 
 def masked(value: object, shape: Shape) -> object:
-    """The value without the secrets in it."""
+    """The value without the secrets in it, and without what may be one that stands where a list or table belongs."""
     if shape.secret and value is not None:
         return MASK
     if isinstance(value, dict):
         return {key: masked(item, shape.at(key) or Shape(object)) for key, item in value.items()}
     if isinstance(value, list):
         return [masked(item, shape.each) for item in value]
-    return value
+    return MASK if isinstance(value, str | int | float) and shape.may_hold_secret() else value
 
 
 def _dotted(path: Path) -> str:

@@ -493,6 +493,8 @@ def test_ctrl_c_passes_through_a_hook(hook: str) -> None:
         ("before_tool_call", ToolCall("other", "echo"), "has the id 'other', and the call has 'call-1'; keep the id"),
         ("before_tool_call", ToolResult("other", "success"), "keep the id"),
         ("after_tool_call", ToolResult("other", "success"), "keep the id"),
+        ("after_tool_call", ToolResult("call-1", "success", ("text",)), "content is a list of blocks"),  # type: ignore[arg-type]  # the mistake
+        ("before_tool_call", ToolCall("call-1", "echo", {"words": object()}), "what cannot be an event"),  # type: ignore[dict-item]  # as above
         ("transform_messages", "text", "a list of Message"),
         ("transform_messages", [], "the prompt is empty"),
     ],
@@ -500,6 +502,13 @@ def test_ctrl_c_passes_through_a_hook(hook: str) -> None:
 async def test_what_a_chain_is_given_is_checked(hook: str, given: Any, said: str) -> None:
     with pytest.raises(PluginError, match=said):
         await read(agent_of(plugin(**{hook: lambda: given})))
+
+
+async def test_the_text_that_a_hook_gives_is_cleaned_so_that_its_event_can_be_written() -> None:
+    torn = plugin(after_tool_call=lambda result: ToolResult(result.call_id, "success", (Text("\ud800"),)))
+    finished = only(await read(agent_of(torn)), ToolFinished)
+    assert finished.result.text == "\ufffd"
+    assert finished.to_json()
 
 
 async def test_a_hook_without_a_time_limit_may_take_its_time() -> None:

@@ -12,7 +12,7 @@ from becket._calls import from_outside, unwrap
 from becket._log import logger
 from becket._table import Implementation
 from becket._values import clean_text
-from becket.content import Message, ToolCall, ToolResult, to_messages
+from becket.content import Message, ToolCall, ToolResult, checked_block, to_messages
 from becket.errors import ConfigError, PluginError
 from becket.events import (
     ErrorInfo,
@@ -300,7 +300,11 @@ def _answer(hook: Implementation, given: Sequence[Any]) -> list[ModelEvent]:
 
 def _paired(hook: Implementation, given: T, call_id: str, call: ToolCall) -> T:
     if call_id == call.id:
-        return given
+        try:
+            checked: T = checked_block(given)
+        except ConfigError as error:
+            raise _failure(hook, f"it returned what cannot be an event: {error}") from error
+        return checked
     raise _failure(hook, f"what it returned has the id {call_id!r}, and the call has {call.id!r}; keep the id")
 
 

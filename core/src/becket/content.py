@@ -45,6 +45,7 @@ __all__ = [
     "ToolResult",
     "ToolStatus",
     "Usage",
+    "checked_block",
     "to_conversation",
     "to_messages",
 ]
@@ -372,11 +373,16 @@ def _checked(message: object) -> Message:
 def _checked_blocks(given: object, kinds: Any) -> tuple[Any, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(block, kinds) for block in given):
         raise ConfigError(f"content is a list of blocks, such as Text('...'), and this is {given!r}")
-    blocks = tuple(_checked_block(block) for block in given)
+    blocks = tuple(checked_block(block) for block in given)
     return given if isinstance(given, tuple) and all(map(is_, given, blocks)) else blocks
 
 
-def _checked_block(block: Any) -> Any:
+def checked_block(block: Any) -> Any:
+    """`block` with its text cleaned and its JSON made JSON; the same object where it is so.
+
+    Raises:
+        ConfigError: Something in it cannot be written as JSON, or is no block.
+    """
     changes: dict[str, Any] = {}
     for name in type(block).__match_args__:
         given = getattr(block, name)
@@ -392,7 +398,7 @@ def _checked_field(block: object, name: str, given: Any) -> Any:
     if isinstance(given, str):
         return clean_text(given)
     if isinstance(given, MalformedArguments):
-        return _checked_block(given)
+        return checked_block(given)
     if name not in ("arguments", "value"):
         return given
     try:

@@ -64,3 +64,48 @@ def test_events_come_as_they_happen(becket: Any) -> None:
     assert isinstance(read[-1], RunFinished)
     assert read[-1].result.stop_reason == "cancelled"
     assert running.returncode == 143
+
+
+MASKING = """
+from becket import ProviderError, hookimpl
+from becket.testing import ScriptedProvider
+
+class Leaky:
+    name = "leaky"
+    default_model = "leaky"
+
+    def models(self):
+        return []
+
+    def stream(self, request):
+        return ScriptedProvider([ProviderError("the key hunter2 is refused", provider="leaky")]).stream(request)
+
+    async def aclose(self):
+        pass
+
+class Masks:
+    name = "masks"
+
+    def mask(self, text):
+        return text.replace("hunter2", "[masked]")
+
+    def open(self):
+        raise AssertionError("nothing is streamed")
+
+@hookimpl
+def register_providers():
+    return [Leaky()]
+
+@hookimpl
+def register_masks():
+    return [Masks()]
+"""
+
+
+@pytest.mark.parametrize("options", [("--json", "-p", "no:console"), ("--sink", "fake")], ids=" ".join)
+def test_what_the_command_itself_says_of_a_failed_run_is_masked(becket: Any, options: tuple[str, ...]) -> None:
+    becket.install("leaky", MASKING)
+    ended = becket("run", *options, "-m", "leaky", "hi")
+    assert ended.returncode == 1
+    assert "becket: the run failed: the key [masked] is refused\n" in ended.stderr
+    assert "hunter2" not in ended.stdout + ended.stderr

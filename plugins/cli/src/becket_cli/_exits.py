@@ -94,11 +94,16 @@ def show_traceback(error: BaseException) -> None:
     sys.stderr.write(safe("".join(traceback.format_exception(error))))
 
 
-def described(error: BaseException) -> str:
-    """An error in a line: becket's own are sentences, others are named by their class."""
+def described(error: BaseException, said: str = "") -> str:
+    """An error in a line: becket's own are sentences, others are named by their class.
+
+    Args:
+        error: The error.
+        said: Its text, where that is not to be taken from it.
+    """
     from becket import BecketError
 
-    text = str(error)
+    text = said or str(error)
     if text and isinstance(error, BecketError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

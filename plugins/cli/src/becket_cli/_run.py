@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
-from becket import Agent, ConfigError, RunFinished
+from becket import Agent, ConfigError, RunFailed, RunFinished
 
 from becket_cli._approve import approver
 from becket_cli._exits import (
@@ -83,10 +83,17 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Ended:
-    """How the run ended: by a stop reason, or by an error."""
+    """How the run ended: by a stop reason, or by an error.
+
+    Attributes:
+        stop_reason: The stop reason, or empty.
+        error: What the run has failed with.
+        said: What its last event says of that: unlike the error, it has been through the masks.
+    """
 
     stop_reason: str = ""
     error: Exception | SystemExit | None = None
+    said: str = ""
 
 
 def run(wanted: Wanted, state: State) -> int:
@@ -171,6 +178,8 @@ async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) 
                         lines.write_line(event.to_json())
                     if isinstance(event, RunFinished) and event.run_id == stream.run_id:
                         ended.stop_reason = event.result.stop_reason
+                    elif isinstance(event, RunFailed) and event.run_id == stream.run_id:
+                        ended.said = event.error.message
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
         ended.error = error
     return ended
@@ -208,7 +217,7 @@ def _explain(ended: _Ended, chosen: Chosen, stdout: Output, *, state: State) -> 
         complain(f"standard output cannot be written: {stdout.failure.strerror}")
     elif ended.error is not None:
         if not chosen.shown:
-            complain(f"the run failed: {described(ended.error)}", ended.error, state=state)
+            complain(f"the run failed: {described(ended.error, ended.said)}", ended.error, state=state)
         elif state.traceback:
             show_traceback(ended.error)
     elif not chosen.shown and not chosen.failures and ended.stop_reason not in _ANSWERED:

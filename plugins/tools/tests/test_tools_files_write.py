@@ -372,4 +372,6 @@ def test_no_project_is_made_that_tells_becket_something(home: Path, tools: FileT
     with pytest.raises(ToolError, match="would say other things to becket"):
         tools.write_file("sub/PyProject.toml", PROJECT)
     tools.write_file("sub/pyproject.toml", "[project]\n")
+    with pytest.raises(ToolError, match="or be no TOML"):
+        tools.write_file("slow/pyproject.toml", "tool.becket" + ".a" * 200_000 + "=1")  # a minute for who reads it
     tools.write_file("odd/pyproject.toml", "tool = 1\n")

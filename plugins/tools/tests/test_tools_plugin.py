@@ -46,6 +46,10 @@ def test_a_request_may_write_and_leaves_this_machine_so_that_nobody_grants_it_un
         ({"url": "https://example.com", "method": "POST"}, "write"),
         ({"url": "https://example.com", "method": "get"}, "write"),
         ({"url": "https://example.com", "method": ["GET"]}, "write"),
+        ({"url": "https://example.com", "headers": {"Accept": "*/*"}, "body": ""}, "read"),
+        ({"url": "https://example.com", "headers": ["X-Method-Override"]}, "read"),  # no call that is made
+        ({"url": "https://example.com", "headers": {"X-HTTP-Method-Override": "DELETE"}}, "write"),
+        ({"url": "https://example.com", "body": "x"}, "write"),
     ],
 )
 def test_a_request_that_gets_reads_and_every_other_one_writes(arguments: dict[str, Any], effect: str) -> None:

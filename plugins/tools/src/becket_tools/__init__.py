@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from becket import ConfigError, hookimpl, tool
 
@@ -129,9 +129,18 @@ def make_http_request(
     return http_request
 
 
+_METHOD_HEADERS: Final = frozenset(("x-http-method", "x-http-method-override", "x-method-override"))
+
+
 def _effect_of_request(arguments: Mapping[str, Any]) -> Literal["read", "write"]:
-    """GET and HEAD ask for something and change nothing (RFC 9110, 9.2.1); all others may."""
-    return "read" if arguments.get("method", "GET") in {"GET", "HEAD"} else "write"
+    """GET and HEAD ask for something and change nothing (RFC 9110, 9.2.1); all others may.
+
+    And so may those with a body, or with a header that some servers take for the method that is meant.
+    """
+    headers = arguments.get("headers")
+    names = {str(name).lower() for name in headers} if isinstance(headers, dict) else set()
+    plain = not arguments.get("body") and not names & _METHOD_HEADERS
+    return "read" if plain and arguments.get("method", "GET") in {"GET", "HEAD"} else "write"
 
 
 def _sender(settings: HttpSettings) -> Sender:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -134,10 +135,20 @@ def _check_project(parts: Parts, old: bytes, new: bytes) -> None:
         )
 
 
+# A key of more than 50 parts, which becket does not read either. The parser takes time with the square of their number,
+# hours for 5 MB of dots, and nobody can stop it.
+_PART: Final = rb"""(?:[A-Za-z0-9_-]{1,100}+|"(?:[^"\\\n]|\\.){0,100}+"|'[^'\n]{0,100}+')"""
+_DEEP_KEY: Final = re.compile(rb"(?<![A-Za-z0-9_-])(?:%b[ \t]*+\.[ \t]*+){50}" % _PART)
+
+_LONGEST: Final = 1_000_000  # bytes; the same
+
+
 def _settings(data: bytes) -> Any:
     """The table `tool.becket`; of what cannot be read the bytes, which only equal themselves."""
     import tomllib
 
+    if len(data) > _LONGEST or _DEEP_KEY.search(data):
+        return data
     try:
         tool = tomllib.loads(data.decode("utf-8")).get("tool", {})
     except (ValueError, RecursionError):

@@ -79,6 +79,55 @@ def test_what_was_typed_before_the_question_does_not_answer_it(on_terminal: Any)
     assert "noted" not in terminal.seen
 
 
+ASKING = """
+from becket import Agent, hookimpl, tool
+from becket.testing import ScriptedProvider, calls, text
+
+@tool(effect="write")
+def note(words: str) -> str:
+    "Note something down."
+    return f"noted {words}"
+
+def asking(name):
+    model = ScriptedProvider(calls(("note", {"words": name})), text("done"))
+    return Agent(model, [note], name=name).as_tool(name, "Ask.")
+
+class Root:
+    name = "root"
+    default_model = "root"
+    script = ScriptedProvider(calls(("one", {"prompt": "?"}), ("two", {"prompt": "?"})), text("the end"))
+
+    def models(self):
+        return []
+
+    def stream(self, request):
+        return self.script.stream(request)
+
+    async def aclose(self):
+        pass
+
+@hookimpl
+def register_providers():
+    return [Root()]
+
+@hookimpl
+def register_tools():
+    return [asking("one"), asking("two")]
+"""
+
+
+def test_runs_that_ask_at_the_same_time_are_answered_one_after_the_other(becket: Any, on_terminal: Any) -> None:
+    """Two agents as tools of one; what was always allowed to the one is still to be allowed to the other."""
+    becket.install("asking", ASKING)
+    terminal = on_terminal("run", "-m", "root", "-t", "one,two", "hi")
+    for _ in range(2):
+        terminal.read_until("[N]o: ")
+        terminal.seen = ""
+        terminal.type("a\n")
+    assert terminal.end() == 0
+    assert "the end" in terminal.seen
+
+
 def test_always_holds_for_the_run(on_terminal: Any) -> None:
     terminal = on_terminal(*RUN, "hi")
     terminal.read_until("[N]o: ")

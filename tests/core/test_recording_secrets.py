@@ -92,6 +92,10 @@ def test_the_environment_names_what_is_secret(path: Path, monkeypatch: pytest.Mo
     ("said", "masked"),
     [
         (f"use {KEY} now", "use [secret API key] now"),
+        ("see postgres://me:p4ssw0rd99@db/x", "see postgres://me:[secret url password]@db/x"),
+        ("see https://example.com:8443/a@b", "see https://example.com:8443/a@b"),
+        ("glpat-" + "a1B2" * 5, "[secret GitLab token]"),
+        ("sk_live_" + "a1B2" * 5, "[secret Stripe key]"),
         ("Authorization: Bearer abcdef123456", "Authorization: Bearer [secret authorization]"),
         ('{"access_token": "abc\\"def-123"}', '{"access_token": "[secret access_token]"}'),
         ('{"access_token": "abc', '{"access_token": "abc'),

@@ -50,12 +50,19 @@ _WELL_KNOWN: Final = {
     "API key": re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"),
     "AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "GitHub token": re.compile(r"\b(?:gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
+    "GitLab token": re.compile(r"\bgl(?:pat|oas|dt|rt|cbt|ptt|ft|agent|soat)-[A-Za-z0-9_-]{20,}"),
     "Google key": re.compile(r"\bAIza[A-Za-z0-9_-]{30,}"),
     "Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
     "JWT": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}"),
+    "npm token": re.compile(r"\bnpm_[A-Za-z0-9]{36,}"),
+    "PyPI token": re.compile(r"\bpypi-[A-Za-z0-9_-]{50,}"),
     "Slack token": re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    "Stripe key": re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     "private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
 }
+
+_URL_PASSWORD: Final = re.compile(r"""://[^\s:/?#@"'<>\\]{0,99}:([^\s/?#@"'<>\\]{1,199})@""")
+"""What stands in a URL between the user's name and the host (RFC 3986, 3.2.1)."""
 
 _STRUCTURE: Final = frozenset({"type", "role", "run_id", "parent_run_id", "stop_reason", "status", "outcome"})
 """The keys whose values are becket's own words."""
@@ -121,6 +128,8 @@ class Secrets:
         for name, pattern in _WELL_KNOWN.items():
             for match in pattern.finditer(text):
                 self._add(name, match[0])
+        for match in _URL_PASSWORD.finditer(text):
+            self._learn_value("url password", match[1])
         for match in _SAID.finditer(text):
             if any(character.isdigit() for character in match[2]):  # else prose about passwords would give away words
                 self._learn_value(match[1], match[2])

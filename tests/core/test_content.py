@@ -119,6 +119,32 @@ def test_content_that_is_no_list_of_blocks_is_refused(content: Any) -> None:
         to_messages([CALL, user(ToolResult("a", "success", content))])
 
 
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        (Text(5), r"text is 5 in Text\(text=5\); it must be a text"),  # type: ignore[arg-type]  # mistakes
+        (Image(None), "media_type is None in Image"),  # type: ignore[arg-type]
+        (Image("image/png", url=b"a"), "url is b'a' in Image"),  # type: ignore[arg-type]
+        (ToolCall("a", "t", [1]), r"arguments is \[1\] in ToolCall.*it must be a dict"),  # type: ignore[arg-type]
+        (ToolCall("a", "t", malformed="odd"), "malformed is 'odd' in ToolCall.*must be MalformedArguments"),  # type: ignore[arg-type]
+        (ToolCall("a", "t", malformed=MalformedArguments("", 5)), "reason is 5 in MalformedArguments"),  # type: ignore[arg-type]
+        (ToolResult("a", "done"), "status is 'done' in ToolResult.*one of: success, error, interrupted, denied"),  # type: ignore[arg-type]
+        (ToolResult("a", []), r"status is \[\] in ToolResult"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_block_that_could_not_be_read_back_is_refused(block: Any, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        to_messages([CALL, user(block)])
+
+
+def test_a_role_that_there_is_not_is_refused_with_where_instructions_go() -> None:
+    system: Any = Message("system", (Text("Be kind."),))  # type: ignore[arg-type]  # a mistake that many make
+    with pytest.raises(
+        ConfigError, match=r"role is 'system' in .*one of: user, assistant; .*Agent\(system_prompt=...\)"
+    ):
+        to_messages([system, user(Text("a"))])
+
+
 def test_an_empty_answer_in_a_history_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Message\(role='assistant', content=\(\)\) has no content; leave it out"):
         to_messages([user(Text("a")), Message("assistant", ())])
@@ -154,7 +180,7 @@ def test_json_in_a_history_is_json() -> None:
     (call, _) = to_messages([Message("assistant", (ToolCall("a", "tool", given),)), RESULT])
     assert call.tool_calls[0].arguments == {"x": [1, 2]}
     given["y"] = object()
-    with pytest.raises(ConfigError, match=r"ToolCall\(id='a'.* in the prompt is no JSON: it cannot be written as JSON"):
+    with pytest.raises(ConfigError, match=r"ToolCall\(id='a'.* is no JSON: it cannot be written as JSON"):
         to_messages([Message("assistant", (ToolCall("a", "tool", given),)), RESULT])
 
 

@@ -16,12 +16,14 @@ from becket import (
     ConfigError,
     Event,
     HookContext,
+    Json,
     Limits,
     Message,
     ModelFinished,
     ModelRequest,
     ModelStarted,
     PluginError,
+    PluginEvent,
     PluginFailed,
     RunFailed,
     RunFinished,
@@ -33,6 +35,7 @@ from becket import (
     ToolResult,
     ToolStarted,
     Usage,
+    event_from_json,
     hookimpl,
     hookspecs,
     tool,
@@ -495,6 +498,14 @@ def test_ctrl_c_passes_through_a_hook(hook: str) -> None:
         ("after_tool_call", ToolResult("other", "success"), "keep the id"),
         ("after_tool_call", ToolResult("call-1", "success", ("text",)), "content is a list of blocks"),  # type: ignore[arg-type]  # the mistake
         ("before_tool_call", ToolCall("call-1", "echo", {"words": object()}), "what cannot be an event"),  # type: ignore[dict-item]  # as above
+        ("before_model_call", [ModelFinished("end_turn")] * 2, "it yielded ModelFinished.* after ModelFinished"),
+        ("before_model_call", [ModelFinished("cancelled")], "it gave the stop reason 'cancelled', the run's to give"),
+        ("before_model_call", [TextDelta(5), ModelFinished("end_turn")], "what must be a text in it is none"),  # type: ignore[arg-type]  # mistakes
+        ("before_model_call", [ModelFinished("end_turn", None)], "whose usage must be a Usage"),  # type: ignore[arg-type]
+        ("before_model_call", [PluginEvent("a", "b", object()), ModelFinished("end_turn")], "holds no JSON value"),  # type: ignore[arg-type]
+        ("before_tool_call", ToolCall("call-1", 5), "tool is 5 in ToolCall"),  # type: ignore[arg-type]
+        ("before_tool_call", ToolResult("call-1", "success", "done"), "content is a list of blocks"),  # type: ignore[arg-type]
+        ("after_tool_call", ToolResult("call-1", "fine"), "status is 'fine' in ToolResult.*one of: success"),  # type: ignore[arg-type]
         ("transform_messages", "text", "a list of Message"),
         ("transform_messages", [], "the prompt is empty"),
     ],
@@ -509,6 +520,22 @@ async def test_the_text_that_a_hook_gives_is_cleaned_so_that_its_event_can_be_wr
     finished = only(await read(agent_of(torn)), ToolFinished)
     assert finished.result.text == "\ufffd"
     assert finished.to_json()
+
+
+@pytest.mark.parametrize("hook", ["before_tool_call", "after_tool_call"])
+async def test_a_result_of_a_hook_is_made_one_that_can_be_written(hook: str) -> None:
+    """Text without lone surrogates, JSON, a tuple: as what a tool returns is."""
+    content: Any = [Text("a\ud800"), Json({"pair": (1, 2)})]
+    events = await read(agent_of(plugin(**{hook: lambda call: ToolResult(call.id, "success", content)})))
+    assert only(events, ToolFinished).result.content == (Text("a\ufffd"), Json({"pair": [1, 2]}))
+    assert all(event_from_json(event.to_json()) == event for event in events)
+
+
+async def test_an_answer_that_was_in_a_nested_run_before_is_no_nested_one_now() -> None:
+    given = [TextDelta("kept", parent_run_id="a", parent_call_id="b"), ModelFinished("end_turn", parent_run_id="a")]
+    events = await read(agent_of(plugin(before_model_call=lambda: given)))
+    assert {(event.parent_run_id, event.parent_call_id) for event in events} == {(None, None)}
+    assert given[0].parent_run_id == "a"
 
 
 async def test_a_hook_without_a_time_limit_may_take_its_time() -> None:

@@ -27,6 +27,7 @@ from becket import (
     ToolCall,
     ToolFinished,
     ToolStarted,
+    event_from_json,
     hookimpl,
     tool,
 )
@@ -216,7 +217,7 @@ def test_a_policy_that_is_not_there_is_an_error_that_lists_those_that_are() -> N
         agent_of(policies=[Rule])  # the class, and not an object of it
 
 
-@pytest.mark.parametrize("says", [lambda: 1 / 0, lambda: "yes", lambda: True])
+@pytest.mark.parametrize("says", [lambda: 1 / 0, lambda: "yes", lambda: True, lambda: Deny(5), lambda: Allow(None)])  # type: ignore[arg-type]  # mistakes
 async def test_a_policy_that_fails_denies_and_is_reported(says: Any) -> None:
     events = await read(agent_of(READS, policies=[Rule(says)]))
     assert outcome(events)[0] == "denied"
@@ -322,10 +323,17 @@ async def test_what_the_approver_raises_the_run_fails_with_and_nothing_was_calle
         await read(agent_of(approver=fails))
 
 
-@pytest.mark.parametrize("answer", [None, "yes", Edit([1]), Edit({"a": object})])  # type: ignore[arg-type]  # mistakes
+@pytest.mark.parametrize("answer", [None, "yes", Edit([1]), Edit({"a": object}), Deny(5), Edit({}, None)])  # type: ignore[arg-type]  # mistakes
 async def test_what_answers_nothing_is_an_error(answer: Any) -> None:
     with pytest.raises(ConfigError, match=r"answers nothing|are no JSON"):
         await read(agent_of(approver=lambda _: answer))
+
+
+async def test_reasons_are_cleaned_so_that_their_events_can_be_written() -> None:
+    odd = "so \ud800"
+    events = await read(agent_of(policies=[Rule(lambda: Ask(odd))], approver=lambda _: Allow(odd)))
+    assert only(events, DecisionRequested).why == only(events, DecisionMade).reason == "so \ufffd"
+    assert all(event_from_json(event.to_json()) == event for event in events)
 
 
 def test_an_approver_that_is_none_is_refused() -> None:

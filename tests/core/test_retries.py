@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from becket import (
     ConfigError,
     Limits,
     PluginEvent,
+    ProtocolError,
     ProviderError,
     RetryPolicy,
     Runtime,
@@ -124,6 +126,7 @@ def test_the_backoff_waits_as_long_as_the_service_says_unless_that_is_too_long()
     backoff = Backoff(most=5)
     assert backoff.delay(ProviderError("busy", retryable=True, retry_after=4.5), 1) == 4.5
     assert backoff.delay(ProviderError("busy", retryable=True, retry_after=5.5), 1) is None
+    assert backoff.delay(ProviderError("busy", retryable=True, retry_after=-0.5), 1) == 0.0  # a time that is past
 
 
 def test_what_is_not_retryable_is_not_tried_again() -> None:
@@ -212,6 +215,29 @@ async def test_attempts_at_a_tool_call_come_to_an_end(retry: At | None) -> None:
     flaky = Flaky(*[LATER] * 9)
     assert await flaky.run(ListSink(), retry=retry) == "the queue is full"
     assert len(flaky.keys) == (2 if retry else 1)
+
+
+class Odd:
+    """A policy that names no time."""
+
+    def __init__(self, delay: Any) -> None:
+        self._delay = delay
+
+    def delay(self, _error: ProviderError | ToolError, _attempt: int, /) -> Any:
+        return self._delay
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("delay", [-1.0, math.nan, math.inf, "soon"])
+async def test_a_policy_that_names_no_time_fails_the_run_and_nothing_is_scheduled(delay: Any) -> None:
+    """Neither of a model call nor of a tool call; it would be an event that cannot be written as JSON."""
+    sink = ListSink()
+    with pytest.raises(ProtocolError, match=r"delay\(\) of the retry policy <.*Odd.*> returned .*; it returns seconds"):
+        await make(failing([BUSY], then=text("there")), sink, retry=Odd(delay)).invoke_async("go")
+    with pytest.raises(ProtocolError, match="returns seconds from 0, or None") as caught:
+        await Flaky(LATER).run(sink, retry=Odd(delay))
+    assert caught.value.__cause__ is LATER
+    assert "retry_scheduled" not in sink.types
 
 
 @pytest.mark.anyio

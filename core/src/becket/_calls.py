@@ -16,6 +16,7 @@ from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, MalformedArguments, ResultBlock, Text, ToolCall, ToolResult
 from becket.errors import ToolError
 from becket.events import RetryScheduled, ToolFinished, ToolProgress, ToolStarted
+from becket.retries import asked
 from becket.tools import AnyTool, ToolContext
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class ToolCalls:
         """Seconds until the call is made again, under the same key; None where it is not."""
         if self._retry is None or not isinstance(error, ToolError) or not error.retryable:
             return None
-        return self._retry.delay(error, attempt) if tool.idempotent and not self._over() else None
+        return asked(self._retry, error, attempt) if tool.idempotent and not self._over() else None
 
     async def _outcome(
         self, tool: AnyTool, plan: PlannedCall, arguments: dict[str, Any]

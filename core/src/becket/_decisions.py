@@ -32,6 +32,8 @@ KIND: Final = "approve_tool"
 NOBODY: Final = "nobody is there to be asked"
 HINT: Final = "a host lets somebody answer with Agent(approver=...), or names a policy that allows it"
 
+_ANSWERS: Final = "answer with Allow(), Deny(reason), Edit(arguments), True or False"
+
 _SCHEMA: Final[dict[str, JsonValue]] = {
     "type": "object",
     "properties": {
@@ -199,20 +201,24 @@ class _Pending:
 
 
 def checked(answer: object) -> Answer:
-    """What was answered, with the arguments of an edit made JSON.
+    """What was answered, with its reason and the arguments of an edit as they can stand in an event.
 
     Raises:
         ConfigError: It is no answer.
     """
     if isinstance(answer, bool):
         return Allow() if answer else Deny("whoever was asked has said no")
-    if isinstance(answer, Edit):
-        try:
-            arguments = to_json_value(answer.arguments)
-        except ValueError as error:
-            raise ConfigError(f"the arguments of {answer!r} are no JSON: {error}") from error
-        if isinstance(arguments, dict):
-            return Edit(arguments, answer.reason)
-    elif isinstance(answer, Allow | Deny):
-        return answer
-    raise ConfigError(f"{answer!r} answers nothing; answer with Allow(), Deny(reason), Edit(arguments), True or False")
+    if isinstance(answer, Allow | Deny | Edit) and isinstance(answer.reason, str):
+        answer = replace(answer, reason=clean_text(answer.reason))
+        return _edit(answer) if isinstance(answer, Edit) else answer
+    raise ConfigError(f"{answer!r} answers nothing; {_ANSWERS}")
+
+
+def _edit(answer: Edit) -> Edit:
+    try:
+        arguments = to_json_value(answer.arguments)
+    except ValueError as error:
+        raise ConfigError(f"the arguments of {answer!r} are no JSON: {error}") from error
+    if isinstance(arguments, dict):
+        return replace(answer, arguments=arguments)
+    raise ConfigError(f"{answer!r} answers nothing: its arguments are no JSON object; {_ANSWERS}")

@@ -12,8 +12,9 @@ from becket._calls import from_outside, unwrap
 from becket._log import logger
 from becket._table import Implementation
 from becket._values import clean_text
-from becket.content import Message, ToolCall, ToolResult, checked_block, to_messages
-from becket.errors import ConfigError, PluginError
+from becket._yielded import Yielded
+from becket.content import Message, ToolCall, ToolResult, Usage, checked_block, to_messages
+from becket.errors import ConfigError, PluginError, ProtocolError
 from becket.events import (
     ErrorInfo,
     ModelFinished,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from becket._plan import RunPlan
     from becket.effects import ModelAnswer
     from becket.events import Event, ModelEvent
-    from becket.policies import Policy
+    from becket.policies import Policy, Verdict
     from becket.sinks import RunInfo
     from becket.tools import AnyTool
     from becket.turn import Turn
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispatch"]
 
 T = TypeVar("T")
+Paired = TypeVar("Paired", ToolCall, ToolResult)
 
 _ANSWER = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
 
@@ -188,7 +190,7 @@ class Dispatch:
         for hook, named in self._deciding:
             try:
                 given = await self._call(hook, call=call, tool=tool)
-                verdict = _typed(hook, given, (Allow, Ask, Deny), "Allow, Ask or Deny")
+                verdict = _worded(hook, _typed(hook, given, (Allow, Ask, Deny), "Allow, Ask or Deny"))
             except PluginError as error:
                 self._report(hook, error)
                 verdict = Deny(f"it could not be decided whether this call may be made: {error}")
@@ -291,21 +293,45 @@ def _typed(hook: Implementation, given: Any, kinds: type | tuple[type, ...], wan
     raise _failure(hook, f"it returned {given!r}, where it must return {wanted}, or None")
 
 
+def _worded(hook: Implementation, given: Verdict | None) -> Verdict | None:
+    """What a hook says of a call, with its reason as it can stand in an event."""
+    if given is None:
+        return None
+    if not isinstance(given.reason, str):
+        raise _failure(hook, f"it returned {given!r}, whose reason must be a text")
+    return replace(given, reason=clean_text(given.reason))
+
+
 def _answer(hook: Implementation, given: Sequence[Any]) -> list[ModelEvent]:
     """The events that stand for an answer, copied: a run stamps what it emits, and a hook may give them again."""
     if not given or not all(isinstance(event, _ANSWER) for event in given) or not isinstance(given[-1], ModelFinished):
         raise _failure(hook, f"it returned {given!r}; an answer is a list of a model's events, ModelFinished the last")
-    return [replace(event) for event in given]
+    answer = Yielded("it", 0.0)
+    try:
+        for event in given:
+            answer.take(_unstamped(event))
+    except (ProtocolError, AttributeError, TypeError) as error:
+        why = str(error) if isinstance(error, ProtocolError) else "what must be a text in it is none"
+        raise _failure(hook, f"its answer {given!r} cannot be used: {why}") from error
+    if not isinstance(given[-1].usage, Usage):
+        raise _failure(hook, f"its answer ends with {given[-1]!r}, whose usage must be a Usage")
+    return [_unstamped(event) for event in given]
 
 
-def _paired(hook: Implementation, given: T, call_id: str, call: ToolCall) -> T:
-    if call_id == call.id:
-        try:
-            checked: T = checked_block(given)
-        except ConfigError as error:
-            raise _failure(hook, f"it returned what cannot be an event: {error}") from error
-        return checked
-    raise _failure(hook, f"what it returned has the id {call_id!r}, and the call has {call.id!r}; keep the id")
+def _unstamped(event: Any) -> ModelEvent:
+    """A copy of an event that may have been in a run before, nested in another; the rest of a stamp is set anew."""
+    copied: ModelEvent = replace(event, parent_run_id=None, parent_call_id=None)
+    return copied
+
+
+def _paired(hook: Implementation, given: Paired, call_id: str, call: ToolCall) -> Paired:
+    """A call or a result that a hook has given for `call`, as it can stand in an event."""
+    if call_id != call.id:
+        raise _failure(hook, f"what it returned has the id {call_id!r}, and the call has {call.id!r}; keep the id")
+    try:
+        return checked_block(given)
+    except ConfigError as error:
+        raise _failure(hook, f"it returned what cannot be an event: {error}") from error
 
 
 def _history(hook: Implementation, given: object) -> tuple[Message, ...]:

@@ -15,6 +15,7 @@ from becket.effects import ModelAnswer
 from becket.errors import PluginError, ProtocolError, ProviderError
 from becket.events import ModelStarted, RetryScheduled
 from becket.providers import ModelRequest
+from becket.retries import asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -111,7 +112,7 @@ class ModelCalls:
         retry, turn = self._plan.retry, self._turn
         if retry is None or turn.phase != "model" or turn.parts:
             return None
-        return retry.delay(error, turn.attempt)
+        return asked(retry, error, turn.attempt)
 
     async def _attempt(self, cycle: int) -> ModelAnswer:
         plan, turn = self._plan, self._turn
@@ -136,7 +137,7 @@ class ModelCalls:
         plan, turn = self._plan, self._turn
         model = plan.model_id if request.model == plan.model else f"{plan.provider.name}:{request.model}"
         self._effects.emit(ModelStarted(model, len(request.messages), tuple(spec.name for spec in request.tools)))
-        answer = Yielded(plan.provider.name, time.perf_counter())
+        answer = Yielded(f"the provider {plan.provider.name!r}", time.perf_counter())
         try:
             events = plan.provider.stream(request) if instead is None else _each(instead)
             finished = await self._pump(events, answer)

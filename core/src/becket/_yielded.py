@@ -21,12 +21,17 @@ _FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, Plug
 
 
 class Yielded:
-    """What one model call has yielded, checked against the provider's contract."""
+    """What one model call has yielded, checked against the provider's contract.
 
-    __slots__ = ("_first", "_ids", "_provider", "_started", "_twice", "finished", "held_up", "taken")
+    Args:
+        by: Who yields it, as an error says it.
+        started: When the call was begun, by the clock of `time.perf_counter`.
+    """
 
-    def __init__(self, provider: str, started: float) -> None:
-        self._provider = provider
+    __slots__ = ("_by", "_first", "_ids", "_started", "_twice", "finished", "held_up", "taken")
+
+    def __init__(self, by: str, started: float) -> None:
+        self._by = by
         self._started = started
         self._first: float | None = None
         self._ids: dict[tuple[int, str], str] = {}
@@ -102,7 +107,7 @@ class Yielded:
         """
         if self.finished is None:
             raise ProtocolError(
-                f"the provider {self._provider!r} ended without a ModelFinished event: its answer may be cut off; "
+                f"{self._by} ended without a ModelFinished event: its answer may be cut off; "
                 f"what came is kept in the history, marked as interrupted"
             )
         stamped: Any = self.finished
@@ -113,13 +118,13 @@ class Yielded:
     def _refuse(self, event: object) -> None:
         if isinstance(event, ModelFinished) and self.finished is None:
             raise ProtocolError(
-                f"the provider {self._provider!r} gave the stop reason {event.stop_reason!r}, the run's to give; "
+                f"{self._by} gave the stop reason {event.stop_reason!r}, the run's to give; "
                 f"a model's are {', '.join(_MODEL_STOPS)}"
             )
         if self.finished is not None:
-            raise ProtocolError(f"the provider {self._provider!r} yielded {event!r} after ModelFinished, the last one")
+            raise ProtocolError(f"{self._by} yielded {event!r} after ModelFinished, the last one")
         raise ProtocolError(
-            f"the provider {self._provider!r} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
+            f"{self._by} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
             f"ToolCallDelta, PluginEvent, and last ModelFinished"
         )
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import field, replace
 from operator import is_
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, NoReturn, TypeAlias, get_args
 
 from becket._values import ByType, JsonValue, Value, adapter, clean_text, to_json_value, value
 from becket.errors import ConfigError
@@ -19,6 +19,7 @@ from becket.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from _typeshed import DataclassInstance
     from typing_extensions import TypeVar  # for the default, which Python 3.11 has not
 
     _T_co = TypeVar("_T_co", covariant=True, default=JsonValue)
@@ -26,6 +27,8 @@ else:
     from typing import TypeVar
 
     _T_co = TypeVar("_T_co", covariant=True)
+
+B = TypeVar("B", bound="DataclassInstance")
 
 __all__ = [
     "AgentResult",
@@ -312,6 +315,9 @@ Prompt: TypeAlias = "str | Message | Sequence[ContentBlock] | Sequence[Message]"
 """What a run is asked: a text, one message or its blocks, or the messages that go on a conversation."""
 
 
+_ROLES: Final = get_args(Role)
+_STATUSES: Final = get_args(ToolStatus)
+_OPTIONAL: Final = ("malformed", "redacted", "signature", "url")
 _EMPTY: Final = "the prompt is empty; give a text, content blocks or messages"
 _FORMS: Final = "a prompt is a text, or a list of Text, Image and Document blocks, or a list of Message"
 
@@ -363,6 +369,11 @@ def _checked(message: object) -> Message:
     """
     if not isinstance(message, Message):
         raise ConfigError(f"{_FORMS}; this one holds {message!r} among messages")
+    if message.role not in _ROLES:
+        raise ConfigError(
+            f"role is {message.role!r} in {message!r}; it must be one of: {', '.join(_ROLES)}; instructions for the "
+            f"model go into Agent(system_prompt=...)"
+        )
     content = _checked_blocks(message.content, ContentBlock)
     blank = all(isinstance(block, Text) and not block.text.strip() for block in content)
     if blank and (message.role == "user" or not content):  # an assistant's blank text is what a model wrote
@@ -377,14 +388,14 @@ def _checked_blocks(given: object, kinds: Any) -> tuple[Any, ...]:
     return given if isinstance(given, tuple) and all(map(is_, given, blocks)) else blocks
 
 
-def checked_block(block: Any) -> Any:
+def checked_block(block: B) -> B:
     """`block` with its text cleaned and its JSON made JSON; the same object where it is so.
 
     Raises:
-        ConfigError: Something in it cannot be written as JSON, or is no block.
+        ConfigError: A value in it is none that may stand there: the block could not be written as JSON and read back.
     """
     changes: dict[str, Any] = {}
-    for name in type(block).__match_args__:
+    for name in type(block).__match_args__:  # type: ignore[attr-defined]  # every dataclass has it
         given = getattr(block, name)
         checked = _checked_field(block, name, given)
         if checked is not given:
@@ -395,16 +406,27 @@ def checked_block(block: Any) -> Any:
 def _checked_field(block: object, name: str, given: Any) -> Any:
     if name == "content":
         return _checked_blocks(given, ResultBlock)
-    if isinstance(given, str):
-        return clean_text(given)
-    if isinstance(given, MalformedArguments):
+    if name in ("arguments", "value"):
+        return _checked_json(block, name, given)
+    if given is None and name in _OPTIONAL:
+        return None
+    if name == "malformed" and isinstance(given, MalformedArguments):
         return checked_block(given)
-    if name not in ("arguments", "value"):
-        return given
+    if name == "status" and given not in _STATUSES:
+        raise ConfigError(f"status is {given!r} in {block!r}; it must be one of: {', '.join(_STATUSES)}")
+    if name == "malformed" or not isinstance(given, str):
+        wanted = "MalformedArguments" if name == "malformed" else "a text"
+        raise ConfigError(f"{name} is {given!r} in {block!r}; it must be {wanted}")
+    return clean_text(given)
+
+
+def _checked_json(block: object, name: str, given: Any) -> Any:
     try:
         as_json = to_json_value(given)
     except ValueError as error:
-        raise ConfigError(f"{block!r} in the prompt is no JSON: {error}") from error
+        raise ConfigError(f"{block!r} is no JSON: {error}") from error
+    if name == "arguments" and not isinstance(as_json, dict):
+        raise ConfigError(f"arguments is {given!r} in {block!r}; it must be a dict")
     return given if given == as_json else as_json
 
 

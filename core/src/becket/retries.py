@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from becket.errors import ConfigError
+from becket.errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
     from becket.errors import ProviderError, ToolError
 
-__all__ = ["Backoff", "RetryPolicy"]
+__all__ = ["Backoff", "RetryPolicy", "asked"]
 
 
 @runtime_checkable
@@ -65,8 +65,23 @@ class Backoff:
         if not error.retryable or attempt >= self.attempts:
             return None
         if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= self.most else None
+            return max(0.0, error.retry_after) if error.retry_after <= self.most else None
         import random
 
         wait = min(self.most, self.first * self.factor ** (attempt - 1))
         return wait * random.uniform(0.5, 1)  # noqa: S311  spreads load, guards nothing
+
+
+def asked(retry: RetryPolicy, error: ProviderError | ToolError, attempt: int) -> float | None:
+    """What the policy says; see `RetryPolicy.delay`.
+
+    Raises:
+        ProtocolError: It is no time that can be waited for. The error that it was asked about is its cause.
+        Exception: Whatever the policy raises; the run fails with it.
+    """
+    delay: object = retry.delay(error, attempt)
+    if delay is None or (isinstance(delay, int | float) and 0 <= delay < math.inf):
+        return delay
+    raise ProtocolError(
+        f"delay() of the retry policy {retry!r} returned {delay!r}; it returns seconds from 0, or None for no retry"
+    ) from error

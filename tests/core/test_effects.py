@@ -425,6 +425,21 @@ async def test_a_log_that_hangs_at_the_end_is_left_behind_and_named(caplog: pyte
     assert "left behind: its log or its sinks" in caplog.text
 
 
+async def test_a_log_that_takes_too_long_at_the_end_is_told_to_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("becket._driver.GRACE", 0.02)
+
+    class Slow(MemoryLog):
+        async def flush(self) -> None:
+            if any(event.type == "run_finished" for event in self.after(0)):
+                await anyio.sleep_forever()
+
+    events: list[Event] = []
+    runtime = Runtime(discover=False, make_log=lambda _: Slow())
+    with pytest.raises(TimeoutError, match=r"the log of the run \w+ did not make its end last in 0.02 s"):
+        await read(Agent(ScriptedProvider(text("x")), runtime=runtime), events)
+    assert events[-1].type == "run_finished"
+
+
 # -- the public fakes ------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import logging
 import sys
@@ -679,6 +680,36 @@ async def test_nothing_of_a_nested_run_is_left_behind() -> None:
     await anyio.wait_all_tasks_blocked()
     gc.collect()
     assert [one() for one in kept] == [None] * 3
+
+
+async def test_what_a_tool_or_a_model_starts_and_leaves_running_keeps_nothing_of_the_run() -> None:
+    """Such as the connections of a client: each keeps the context that it was opened in."""
+
+    class Kept:
+        pass
+
+    contexts: list[contextvars.Context] = []
+
+    async def connect() -> None:
+        contexts.append(contextvars.copy_context())
+
+    @tool
+    async def start() -> str:
+        """Start what lasts."""
+        await connect()
+        return "started"
+
+    async def once() -> weakref.ref[Kept]:
+        context = Kept()
+        agent = make("root", [connect, *calls(("start", {}))], text("done"), tools=[start])
+        await agent.invoke_async("go", context=context)
+        return weakref.ref(context)
+
+    kept = await once()
+    await anyio.wait_all_tasks_blocked()
+    gc.collect()
+    assert kept() is None
+    assert len(contexts) == 2
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -65,6 +65,7 @@ class Driver:
         "_leaving",
         "_observers",
         "_outcome",
+        "_place",
         "_plan",
         "_prompt",
         "_runtime",
@@ -109,6 +110,7 @@ class Driver:
         self._outcome = None if plan.output is None else plan.output.begin()
         self.output: Any = None
         self._failure: BaseException | None = None
+        self._place: Place | None = None
         self._closed = False
         self._abandoned = False
         self._leaving = False
@@ -345,7 +347,7 @@ class Driver:
 
     async def _main(self) -> None:
         """The driver's task. Lets no exception out but a cancellation that the loop itself has sent."""
-        mark(self)
+        self._place = mark(self)
         try:
             if self._effects.sinks:
                 await self._observed()
@@ -362,8 +364,10 @@ class Driver:
     async def _flush(self) -> None:
         """Let the log make the end of the run last, within the grace, before the reader is told that it is over."""
         try:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE) as scope:
                 await self._effects.flush()
+            if scope.cancelled_caught:
+                raise TimeoutError(f"the log of the run {self.turn.run_id} did not make its end last in {GRACE:g} s")  # noqa: TRY301  as what the log itself raises
         except Exception as error:  # noqa: BLE001  the record of the run is not whole: its reader must know
             self._failure = self._failure or error
         if self._session is None:
@@ -453,7 +457,7 @@ class Driver:
         """The run is over and cleaned up: the reader may have its end."""
         if self.state == "over":
             return
-        self.state = "over"
+        self.state, self._place = "over", None
         if self.parent is not None:
             self.parent.run.children.discard(self)
             self.parent = None  # who keeps the handle of this run must not keep the one above

@@ -12,6 +12,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 import anyio
 
@@ -20,6 +21,7 @@ from becket.errors import ToolError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextvars import Token
+    from weakref import ReferenceType
 
     from becket._driver import Driver
     from becket._plan import RunPlan
@@ -28,7 +30,9 @@ __all__ = ["Place", "check_depth", "current_place", "inherited", "mark"]
 
 T = TypeVar("T")
 
-_inside: ContextVar[Place | None] = ContextVar("becket_inside", default=None)
+# Weak: a task that lasts, or a connection that stays open, keeps the context that it was made in, and must not keep the
+# run. A place is kept by the call that it surrounds, and by the run that it stands for.
+_inside: ContextVar[ReferenceType[Place] | None] = ContextVar("becket_inside", default=None)
 
 
 class Place:
@@ -40,9 +44,9 @@ class Place:
         open: Whether the call goes on.
     """
 
-    __slots__ = ("_token", "call_id", "open", "run")
+    __slots__ = ("__weakref__", "_token", "call_id", "open", "run")
 
-    _token: Token[Place | None]
+    _token: Token[ReferenceType[Place] | None]
 
     def __init__(self, run: Driver, call_id: str | None = None) -> None:
         self.run = run
@@ -50,7 +54,7 @@ class Place:
         self.open = True
 
     async def __aenter__(self) -> None:
-        self._token = _inside.set(self)
+        self._token = _inside.set(ref(self))
 
     async def __aexit__(self, *_: object) -> None:
         """The call is over, and so is every run that was started in it."""
@@ -85,14 +89,17 @@ class Place:
             at = at.run.parent
 
 
-def mark(run: Driver) -> None:
-    """Have the current task work for `run`."""
-    _inside.set(Place(run))
+def mark(run: Driver) -> Place:
+    """Have the current task work for `run`, as long as what is returned is kept."""
+    place = Place(run)
+    _inside.set(ref(place))
+    return place
 
 
 def current_place() -> Place | None:
     """What the current task works for; None where that is no run, or one that is over, or a call that is."""
-    place = _inside.get()
+    kept = _inside.get()
+    place = None if kept is None else kept()
     return place if place is not None and place.open and place.run.state == "running" else None
 
 

@@ -66,7 +66,7 @@ def test_a_result_is_readable(block: Any, text: str) -> None:
 def test_where_no_tool_fits_the_answer_says_how_to_get_a_chat_model() -> None:
     text = state(Exchange("a poem"), Outcome(Response()), ["now", "calculator"])
     assert text.startswith("No tool on offer fits this request (there are calculator, now).")
-    assert "`pip install becket-openai`" in text
+    assert "install a plugin that provides a chat model" in text
     assert "-m or BECKET_MODEL" in text
 
 

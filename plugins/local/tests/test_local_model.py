@@ -83,7 +83,7 @@ async def test_a_tool_that_keeps_failing_is_called_once(new_run: Any, shared_pro
 
 async def test_a_poem_is_refused_with_advice(new_run: Any, shared_provider: LocalProvider) -> None:
     run = new_run(shared_provider, "write me a poem")
-    assert "pip install becket-openai" in await run.all()
+    assert "install a plugin that provides a chat model" in await run.all()
     assert run.calls == []
     assert run.finished[-1].stop_reason == "end_turn"
 

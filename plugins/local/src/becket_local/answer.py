@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["state", "without_tools"]
 
 ADVICE = (
-    "This model only calls tools and writes no prose. To chat, install a chat model provider, such as "
-    "`pip install becket-openai`, and name its model with -m or BECKET_MODEL."
+    "This model only calls tools and writes no prose. To chat, install a plugin that provides a chat model, "
+    "and name that model with -m or BECKET_MODEL."
 )
 
 LINE = 80

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,7 +32,6 @@ from becket import (
     hookimpl,
     tool,
 )
-from becket.content import AgentResult
 from becket.testing import BatchListSink, ListSink, ScriptedProvider, calls, text
 from becket.turn import Turn
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from becket import AgentStream, DecisionRequested, Event
+    from becket.content import AgentResult
     from becket.hooks import HookContext
     from becket.tools import AnyTool
 
@@ -459,15 +460,16 @@ async def test_a_nested_run_that_fails_is_an_error_result_with_its_reason() -> N
     assert result_of(events).stop_reason == "end_turn"
 
 
-async def test_structured_output_is_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    sub = helper()
+async def test_structured_output_is_the_result_as_json() -> None:
+    @dataclass
+    class Answer:
+        answer: int
 
-    async def structured(*_: Any, **__: Any) -> AgentResult:
-        return AgentResult("end_turn", output={"answer": 42})
-
-    monkeypatch.setattr(Agent, "invoke_async", structured)
-    asked = sub.as_tool("ask", "")
-    assert await asked.function(prompt="q", ctx=ToolContext("r", "a", "c", "k", None, print)) == {"answer": 42}
+    sub = helper('{"answer": ', "42}", output=Answer)
+    events = [event async for event in asking("root", sub.as_tool("ask", "")).stream_async("go")]
+    assert_tree(events)
+    assert result_of(events, root=False).output == {"answer": 42}
+    assert tool_texts(events) == ['{"answer":42}']
 
 
 @pytest.mark.parametrize(
@@ -509,7 +511,7 @@ async def test_tools_of_a_nested_run_get_the_same_context() -> None:
 
 
 async def test_an_agent_may_take_longer_than_other_tools() -> None:
-    """A person may be asked in it; `timeout` bounds it where that is wanted."""
+    """A person may be asked in it; `timeout` bounds it where that is wanted. Time passes: its limit is under test."""
     sub = make("sub", [lambda: anyio.sleep(0.05), TextDelta("late"), ModelFinished("end_turn")])
     limits = Limits(tool_seconds=0.01)
     events = [event async for event in asking("root", sub.as_tool("ask", ""), limits=limits).stream_async("go")]

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from becket import PluginEvent, ProviderError
 from becket_local import LocalProvider
-from becket_local.engine import COMMAND, Engine, Gate, how_it_ended
+from becket_local.engine import COMMAND, Engine, Gate, WorkerProcess, how_it_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,18 @@ async def test_a_cancelled_run_takes_the_worker_along_at_once(
     assert time.perf_counter() - start < 1
     assert is_gone(stopped)
     assert await new_run(provider, "What is 42 + 7?").all() == "49"
+
+
+def test_a_worker_that_is_being_ended_is_used_by_nobody_else() -> None:
+    """Also for as long as the system still counts it among the running ones."""
+    killed, ended = (WorkerProcess((sys.executable, "-c", "input()")) for _ in range(2))
+    assert killed.usable
+    killed.kill()
+    ended.end()
+    assert not killed.usable
+    assert not ended.usable
+    killed.end()
+    assert is_gone(killed.pid)
 
 
 async def test_a_run_cancelled_while_the_engine_computes_ends_within_a_second(

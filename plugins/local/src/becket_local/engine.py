@@ -65,6 +65,7 @@ class WorkerProcess:
         self.pid = self._popen.pid
         self.owner = os.getpid()
         self.tools: str | None = None
+        self._ending = False
         self._end = weakref.finalize(self, _end, self._popen, self.owner)  # at exit too
 
     def ask(self, request: dict[str, Any]) -> Any:
@@ -99,17 +100,24 @@ class WorkerProcess:
 
     @property
     def usable(self) -> bool:
-        """Whether it is running, and is this process's own rather than that of the one that this was forked from."""
-        return self.owner == os.getpid() and self._popen.poll() is None
+        """Whether it is running, and is this process's own rather than that of the one that this was forked from.
+
+        Never again once it is being ended: while one thread waits for the process, `poll` in another one says that it
+        runs.
+        """
+        return not self._ending and self.owner == os.getpid() and self._popen.poll() is None
 
     def kill(self) -> None:
         """End it without waiting."""
+        self._ending = True
         if self.owner == os.getpid():
             self._popen.kill()
 
     def end(self) -> None:
         """End it, and wait until nothing is left: no process, no pipe."""
+        self._ending = True
         self._end()
+        self._popen.wait()  # where another thread is just ending it
 
 
 def _end(popen: subprocess.Popen[bytes], owner: int) -> None:

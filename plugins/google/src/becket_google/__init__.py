@@ -1,0 +1,5 @@
+"""becket-google: Google's Gemini models as a model provider of becket."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -71,6 +71,8 @@ class ProviderError(BecketError):
         status: The HTTP status, or None where there was none.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before asking again, as the service said, or None.
+        code: The service's own word for what went wrong, such as `rate_limit_exceeded`, or None.
+        request_id: What the service calls the request, to be told to its support, or None.
     """
 
     def __init__(
@@ -81,12 +83,16 @@ class ProviderError(BecketError):
         status: int | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.provider = provider
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+        self.code = code
+        self.request_id = request_id
 
 
 class OutputError(BecketError):

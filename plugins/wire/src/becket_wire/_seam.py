@@ -1,0 +1,86 @@
+"""The seam between what becket does with bytes and the library that carries them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from becket_wire._errors import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Exchange", "Transport", "cannot_connect", "cut", "silent", "untrusted"]
+
+
+class Exchange(Protocol):
+    """A reply under way."""
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, by lower-case name."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes of the body as they came, whatever their encoding; empty at its end.
+
+        Raises:
+            Failure: The connection broke, or was silent for too long.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back where the body has ended, else close it at once. Takes no time that matters."""
+        ...
+
+
+class Transport(Protocol):
+    """A pool of connections in one event loop."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+    ) -> Exchange:
+        """Send a request, and read the head of its reply.
+
+        Raises:
+            Failure: There is no reply.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+def cannot_connect(error: BaseException, *, proxy: str | None) -> Failure:
+    """There is no connection."""
+    via = " to the environment's proxy" if proxy else ""
+    return Failure(f"there is no connection{via}: {_plain(error)}")
+
+
+def untrusted(error: BaseException) -> Failure:
+    """The server could not prove who it is, or speaks no TLS."""
+    return Failure(
+        f"TLS failed: {_plain(error)}; where the server's authority is one of your own, let SSL_CERT_FILE name its "
+        f"certificate",
+        retryable=False,
+    )
+
+
+def cut(error: BaseException) -> Failure:
+    """The connection was lost, or what came over it is no HTTP."""
+    return Failure(f"the connection broke: {_plain(error)}")
+
+
+def silent(seconds: float | None, what: str) -> Failure:
+    """Nothing came for as long as is allowed."""
+    return Failure(f"{what} within {seconds:g} s" if seconds else f"{what} in time")
+
+
+def _plain(error: BaseException) -> str:
+    """An error in one line; some have no text."""
+    return " ".join(str(error).split()) or type(error).__name__

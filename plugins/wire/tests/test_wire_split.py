@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def fed(splitter: EventSplitter | LineSplitter, chunks: Iterable[bytes]) -> list
 
 def cut(stream: bytes, at: Iterable[int]) -> list[bytes]:
     places = [0, *sorted(place % (len(stream) + 1) for place in at), len(stream)]
-    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [stream[start:end] for start, end in itertools.pairwise(places)]
 
 
 def by_the_standard(stream: bytes) -> list[bytes]:

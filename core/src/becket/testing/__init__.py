@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, calls, text
+from becket.testing.loopback import LoopbackServer, Played, Received
 from becket.testing.recording import Recording
 from becket.testing.replay import ReplayError, ReplayProvider
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchListSink",
     "ListSink",
+    "LoopbackServer",
+    "Played",
+    "Received",
     "Recording",
     "ReplayError",
     "ReplayProvider",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -181,14 +182,14 @@ class Request:
     async def __aenter__(self) -> Reply:
         provider, limits, explain, hint = self._client.parts
         _check_url(provider, self.url, hint)
+        self._take_credentials()
         begun = time.monotonic()
         secrets = secrets_of(self.headers)
         try:
             exchange = await self._client.send(self, proxy_for(self.url))
         except Failure as error:
             voice = Voice(provider, 0, {}, secrets)
-            where = urlsplit(self.url).netloc.rpartition("@")[2]
-            text = f"{provider} could not be asked at {where}: {error}"
+            text = f"{provider} could not be asked at {urlsplit(self.url).netloc}: {error}"
             raise voice.make(text, hint if error.retryable else "", retryable=error.retryable) from error
         voice = Voice(provider, exchange.status, exchange.headers, secrets)
         ends = None if limits.total is None else (begun + limits.total, limits.total)
@@ -199,6 +200,17 @@ class Request:
             await exchange.aclose()
             raise
         return self._reply
+
+    def _take_credentials(self) -> None:
+        """Move a user and a password from the URL to a header, unless that is there: the libraries differ in it."""
+        parts = urlsplit(self.url)
+        credentials, at, host = parts.netloc.rpartition("@")
+        if not at:
+            return
+        self.url = parts._replace(netloc=host).geturl()
+        if "authorization" not in {name.lower() for name in self.headers}:
+            basic = base64.b64encode(unquote_to_bytes(credentials)).decode()
+            self.headers["Authorization"] = f"Basic {basic}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -402,7 +414,17 @@ class _Batches:
 
 
 def _check_url(provider: str, url: str, hint: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_url(url):
         advice = f"; {hint}" if hint else ""
         raise ConfigError(f"the provider {provider!r} is to be asked at {url!r}, which is no http or https URL{advice}")
+
+
+def _is_url(text: str) -> bool:
+    """Whether it is one as RFC 3986 has it, of http, with a host: ASCII, without spaces and controls."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0

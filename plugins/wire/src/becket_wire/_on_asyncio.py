@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import yarl
 
 from becket_wire._environment import tls
 from becket_wire._seam import cannot_connect, cut, silent, untrusted
@@ -43,7 +44,12 @@ class AiohttpTransport:
         data = io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
         try:
             response = await self._session.request(
-                method, url, headers=headers, data=data, proxy=proxy, allow_redirects=False
+                method,
+                yarl.URL(url, encoded=True),
+                headers=headers,
+                data=data,
+                proxy=proxy,
+                allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError as error:
             raise silent(self._limits.connect, "there was no connection") from error

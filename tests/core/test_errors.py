@@ -25,7 +25,7 @@ ERRORS = [
     ToolError("c"),
     OutputError("f", text="{}", reason="name: missing; it is required"),
     PluginError("d", plugin="weather", distribution="becket-weather 1.0", hook="register_tools"),
-    ProviderError("e", provider="vendor", status=429, retryable=True, retry_after=2.5),
+    ProviderError("e", provider="vendor", status=429, retryable=True, retry_after=2.5, code="busy", request_id="req_1"),
 ]
 
 

@@ -20,6 +20,8 @@ from becket import (
     Document,
     ErrorInfo,
     Event,
+    Extension,
+    ExtensionDelta,
     Image,
     Json,
     MalformedArguments,
@@ -83,13 +85,13 @@ CALLS = st.builds(ToolCall, TEXT, TEXT, OBJECT, st.none() | st.builds(MalformedA
 RESULT_CONTENT = st.lists(st.builds(Text, TEXT) | st.builds(Json, JSON) | FILES, max_size=3).map(tuple)
 RESULTS = st.builds(ToolResult, TEXT, st.sampled_from(get_args(ToolStatus)), RESULT_CONTENT)
 REASONING = st.builds(Reasoning, TEXT, st.none() | TEXT, st.none() | TEXT)
-BLOCKS = st.builds(Text, TEXT) | REASONING | CALLS | RESULTS | FILES
+BLOCKS = st.builds(Text, TEXT) | REASONING | CALLS | RESULTS | FILES | st.builds(Extension, TEXT, JSON)
 MESSAGES = st.builds(
     Message, st.sampled_from(["user", "assistant"]), st.lists(BLOCKS, max_size=3).map(tuple), st.booleans()
 )
 USAGE = st.builds(Usage, INT, INT, INT, INT)
 OPTIONAL = st.none() | FLOAT
-ERROR_INFO = st.builds(ErrorInfo, TEXT, TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans())
+ERROR_INFO = st.builds(ErrorInfo, TEXT, TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans(), st.none() | TEXT)
 AGENT_RESULTS = st.builds(AgentResult, STOP, st.none() | MESSAGES, USAGE, INT, JSON)
 
 CONTENTS: dict[Any, list[st.SearchStrategy[Any]]] = {
@@ -99,7 +101,8 @@ CONTENTS: dict[Any, list[st.SearchStrategy[Any]]] = {
     TextDelta: [TEXT, INT],
     ReasoningDelta: [TEXT, INT, st.none() | TEXT, st.none() | TEXT],
     ToolCallDelta: [TEXT, TEXT, TEXT, INT],
-    ModelFinished: [STOP, USAGE, OPTIONAL, OPTIONAL, FLOAT],
+    ExtensionDelta: [TEXT, JSON, INT],
+    ModelFinished: [STOP, USAGE, OPTIONAL, OPTIONAL, FLOAT, OPTIONAL, st.none() | TEXT, st.none() | TEXT],
     MessageAdded: [MESSAGES],
     ToolStarted: [CALLS],
     ToolProgress: [TEXT, JSON],

@@ -15,6 +15,8 @@ from becket import (
     DecisionRequested,
     Document,
     ErrorInfo,
+    Extension,
+    ExtensionDelta,
     Image,
     Json,
     MemoryLog,
@@ -408,7 +410,9 @@ def test_every_other_event_is_masked_and_shared_values_are_not_changed() -> None
     call = ToolCall("1", SECRET, {"a": {"b": [SECRET, 12345, None]}})
     bad = ToolCall("2", "t", malformed=MalformedArguments(f"{{{SECRET}", f"no {SECRET}"))
     result = ToolResult("1", "success", (Document("text/plain", SECRET, name=SECRET),))
-    message = Message("assistant", (Reasoning(SECRET, "seal"), Reasoning("ok", "seal"), call, bad))
+    message = Message(
+        "assistant", (Reasoning(SECRET, "seal"), Reasoning("ok", "seal"), call, bad, Extension("p", {SECRET: [SECRET]}))
+    )
     untouched = Message("user", (Text("plain"), Image("image/png", "aGk="), result))
     events: list[Any] = [
         RunStarted("a", "m", (message, Message("user", (Text("plain"),)))),
@@ -423,7 +427,8 @@ def test_every_other_event_is_masked_and_shared_values_are_not_changed() -> None
         PluginFailed("p", "h", SECRET),
         RunFinished(AgentResult("end_turn", message, output={"o": SECRET})),
         RunFinished(AgentResult("end_turn")),
-        RunFailed(ErrorInfo("E", SECRET)),
+        RunFailed(ErrorInfo("E", SECRET, code=f"no_{SECRET}")),
+        ExtensionDelta("p", {"x": SECRET}),
         UnknownEvent("later", {"type": "later", "x": SECRET}),
     ]
     for event in events:

@@ -9,6 +9,7 @@ from becket.content import (
     AgentResult,
     ContentBlock,
     Document,
+    Extension,
     Image,
     Json,
     MalformedArguments,
@@ -37,6 +38,7 @@ from becket.events import (
     DecisionRequested,
     ErrorInfo,
     Event,
+    ExtensionDelta,
     MessageAdded,
     ModelEvent,
     ModelFinished,
@@ -67,7 +69,7 @@ from becket.output import Output
 from becket.plugins import Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
 from becket.prices import Price
-from becket.providers import ModelInfo, ModelRequest, OutputSpec, Provider, SchemaProvider, ToolSpec
+from becket.providers import ListingProvider, ModelInfo, ModelRequest, OutputSpec, Provider, SchemaProvider, ToolSpec
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
@@ -105,10 +107,13 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "EventLog",
+    "Extension",
+    "ExtensionDelta",
     "HookContext",
     "Image",
     "Json",
     "Limits",
+    "ListingProvider",
     "MalformedArguments",
     "Mask",
     "MaskStream",

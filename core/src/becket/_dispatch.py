@@ -17,6 +17,7 @@ from becket.content import Message, ToolCall, ToolResult, Usage, checked_block, 
 from becket.errors import ConfigError, PluginError, ProtocolError
 from becket.events import (
     ErrorInfo,
+    ExtensionDelta,
     ModelFinished,
     PluginEvent,
     PluginFailed,
@@ -47,7 +48,7 @@ __all__ = ["Dispatch"]
 T = TypeVar("T")
 Paired = TypeVar("Paired", ToolCall, ToolResult)
 
-_ANSWER = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
+_ANSWER = (TextDelta, ReasoningDelta, ToolCallDelta, ExtensionDelta, ModelFinished, PluginEvent)
 
 
 class Dispatch:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from becket._config_tables import Settled
     from becket.config import PluginTable
     from becket.discovery import Candidate
+    from becket.hookspecs import FindModel
 
 __all__ = ["Choice", "PluginSet"]
 
@@ -118,6 +119,7 @@ class PluginSet:
         candidates: Plugins that were discovered.
         choice: What the host says of them.
         tables: The tables of plugins in the configuration.
+        find_model: What those that give providers get as `find_model`.
 
     Attributes:
         tools: The tools that they contribute.
@@ -131,7 +133,7 @@ class PluginSet:
         PluginError: With `choice.strict`, a plugin could not be used.
     """
 
-    __slots__ = ("_choice", "_entries", "hooks", "masks", "policies", "providers", "sinks", "tools")
+    __slots__ = ("_choice", "_entries", "_find_model", "hooks", "masks", "policies", "providers", "sinks", "tools")
 
     def __init__(
         self,
@@ -139,8 +141,10 @@ class PluginSet:
         candidates: Iterable[Candidate],
         choice: Choice,
         tables: Sequence[PluginTable] = (),
+        find_model: FindModel | None = None,
     ) -> None:
         self._choice = choice
+        self._find_model = find_model
         self._entries: list[_Entry] = []
         for entry in (*map(_of_object, objects), *map(_of_candidate, candidates)):
             self._admit(entry)
@@ -311,12 +315,16 @@ class PluginSet:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
         try:
             known = entry.given.setdefault(kind, [])
-            for item in _given(hook, entry):
+            for item in self._contributed(hook, entry):
                 if not any(item is other for other in known):
                     known.append(_checked(kind, item, known))
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
             entry.given = {}
             self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+
+    def _contributed(self, hook: Hook, entry: _Entry) -> Iterable[object]:
+        given: Any = call(hook, config=entry.config, find_model=self._find_model)
+        return () if given is None else given
 
     def _masks(self) -> Iterator[Contribution[Mask]]:
         """Every mask, in the order of their hooks. A plugin that has lost its own must not let text through."""
@@ -372,11 +380,6 @@ def _declared(hook: Hook | None) -> type | None:
     if inspect.isclass(model) and is_model(model):
         return model
     raise TypeError(f"it gave {model!r}; give the class of a pydantic model, a dataclass or a TypedDict")
-
-
-def _given(hook: Hook, entry: _Entry) -> Iterable[object]:
-    given: Any = call(hook, config=entry.config)
-    return () if given is None else given
 
 
 def _checked(kind: Kind, item: object, known: Iterable[Any]) -> object:

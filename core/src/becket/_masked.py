@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from becket.content import Image, Json, MalformedArguments, Message, Reasoning, Text, ToolCall, ToolResult
+from becket.content import Extension, Image, Json, MalformedArguments, Message, Reasoning, Text, ToolCall, ToolResult
 from becket.events import (
     DecisionMade,
     DecisionRequested,
     Event,
+    ExtensionDelta,
     MessageAdded,
     OutputPartial,
     PluginEvent,
@@ -100,11 +101,13 @@ def _run_finished(event: Any, said: Said) -> None:
 
 
 def _run_failed(event: Any, said: Said) -> None:
-    event.error = _changed(event.error, message=said(event.error.message))
+    error = event.error
+    event.error = _changed(error, message=said(error.message), code=error.code and said(error.code))
 
 
 _CHANGES: Final[dict[type, Callable[[Any, Said], None]]] = {
     RunStarted: _run_started,
+    ExtensionDelta: _data,
     MessageAdded: _message_added,
     ToolStarted: _tool_started,
     ToolProgress: _data,
@@ -146,6 +149,8 @@ def _block(block: Any, said: Said) -> Any:  # noqa: PLR0911  one for each kind o
         case Reasoning():
             text = said(block.text)
             return block if text == block.text else replace(block, text=text, signature=None)
+        case Extension():
+            return _changed(block, data=_json(block.data, said))
         case Image():
             return _changed(block, url=block.url and said(block.url))
         case _:  # a Document

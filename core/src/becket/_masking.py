@@ -3,7 +3,7 @@
 Deltas come in fragments, and a secret may be split over any number of them. So each block that is being streamed has
 a stream of each mask, which holds back what may still become a secret; it is shown as one more delta of its block:
 
-- when a delta of another block comes, for text and reasoning, so that a reader sees blocks in their order. The
+- when a delta of another block comes, or an extension, for text and reasoning, so that blocks are in their order. The
   arguments of tool calls are read by their call's id, and several services send those of one cycle in turns: their
   streams go on;
 - when the model call is over: the message must have it;
@@ -24,6 +24,7 @@ from becket._masked import Said, mask_event, masked_call
 from becket.errors import BecketError, PluginError
 from becket.events import (
     Event,
+    ExtensionDelta,
     OutputPartial,
     PluginEvent,
     PluginFailed,
@@ -141,7 +142,7 @@ class _Masking:
             return self._delta(event)
         if kind is RetryScheduled:
             self._forget()
-        held = () if kind in _BETWEEN else list(self._ended())
+        held = () if kind in _BETWEEN else list(self._left() if kind is ExtensionDelta else self._ended())
         self._finished_text(event)
         return held, event
 
@@ -221,8 +222,8 @@ class _Masking:
         logger.error("%s", failed)  # without the mask's own exception: it may quote what must not be seen
 
     def _withheld(self, event: Event) -> Event | None:
-        """The event without its texts; none of a delta, which is nothing but text."""
-        if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+        """The event without its texts; none of a delta, which is nothing without them."""
+        if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta | ExtensionDelta):
             return None
         if isinstance(event, RunFailed) and event.error.message == self._said:
             return event

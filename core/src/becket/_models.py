@@ -54,6 +54,7 @@ class ModelCalls:
         "_dispatch",
         "_effects",
         "_grace",
+        "_kept",
         "_outcome",
         "_plan",
         "_stuck",
@@ -83,6 +84,7 @@ class ModelCalls:
         self._counts = budget is not None or bool(plan.prices)
         self._stuck = stuck
         self._grace = grace
+        self._kept: dict[object, Any] = {}
 
     async def make(self, cycle: int) -> ModelAnswer:
         """Call the provider, again where the retry policy says so, and emit what it yields."""
@@ -117,7 +119,9 @@ class ModelCalls:
     async def _attempt(self, cycle: int) -> ModelAnswer:
         plan, turn = self._plan, self._turn
         key = (turn.run_id, cycle, turn.attempt + 1)
-        request = ModelRequest(plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key)
+        request = ModelRequest(
+            plan.model, turn.messages, plan.system_prompt, plan.specs, plan.options, key, kept=self._kept
+        )
         if self._outcome is not None:
             self._outcome.ask(request)
         if self._dispatch is None:
@@ -147,7 +151,7 @@ class ModelCalls:
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
         if self._counts:
-            self._account(model, finished)
+            self._account(finished.model or model, finished)
         self._effects.release()
         return ModelAnswer(answer.renamed(turn.answer(argument_chars=plan.limits.argument_chars)), finished)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from becket._values import clean_text, to_json_value
 from becket.content import MalformedArguments, Message, ToolCall
 from becket.errors import ProtocolError
-from becket.events import ModelFinished, PluginEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from becket.events import ExtensionDelta, ModelFinished, PluginEvent, ReasoningDelta, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from becket.events import ModelEvent
@@ -17,7 +17,7 @@ __all__ = ["Yielded"]
 
 _MODEL_STOPS: Final = ("end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use")
 
-_FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelFinished, PluginEvent)
+_FROM_PROVIDERS = (TextDelta, ReasoningDelta, ToolCallDelta, ExtensionDelta, ModelFinished, PluginEvent)
 
 
 class Yielded:
@@ -67,10 +67,14 @@ class Yielded:
                 _clean(event, "text", "signature", "redacted")
             case PluginEvent():
                 _clean(event, "plugin", "name")
-                _make_json(event)
+                _make_json(event, f"the event {event.name!r} of {event.plugin!r}")
+            case ExtensionDelta():
+                _clean(event, "provider")
+                _make_json(event, f"the extension that {self._by} yielded")
             case _:
                 if event.stop_reason not in _MODEL_STOPS:  # type: ignore[union-attr]  # the one that is left
                     self._refuse(event)
+                _clean(event, "model", "response_id")
                 self.finished = event  # type: ignore[assignment]
                 return False
         return True
@@ -125,7 +129,7 @@ class Yielded:
             raise ProtocolError(f"{self._by} yielded {event!r} after ModelFinished, the last one")
         raise ProtocolError(
             f"{self._by} yielded {event!r}; a provider yields TextDelta, ReasoningDelta, "
-            f"ToolCallDelta, PluginEvent, and last ModelFinished"
+            f"ToolCallDelta, ExtensionDelta, PluginEvent, and last ModelFinished"
         )
 
 
@@ -135,10 +139,10 @@ def _clean(event: Any, *names: str) -> None:
             setattr(event, name, clean_text(text))
 
 
-def _make_json(event: PluginEvent) -> None:
-    """Make what a provider reports a JSON value, or an event of its run could not be serialised."""
+def _make_json(event: PluginEvent | ExtensionDelta, what: str) -> None:
+    """Make what a provider gives a JSON value, or an event of its run could not be serialised."""
     stamped: Any = event
     try:
         stamped.data = to_json_value(event.data)
     except ValueError as error:
-        raise ProtocolError(f"the event {event.name!r} of {event.plugin!r} holds no JSON value: {error}") from error
+        raise ProtocolError(f"{what} holds no JSON value: {error}") from error

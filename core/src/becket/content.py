@@ -34,6 +34,7 @@ __all__ = [
     "AgentResult",
     "ContentBlock",
     "Document",
+    "Extension",
     "Image",
     "Json",
     "MalformedArguments",
@@ -213,7 +214,26 @@ class ToolResult(Value):
         return "\n".join(parts)
 
 
-ContentBlock: TypeAlias = Text | Reasoning | ToolCall | ToolResult | Image | Document
+@value
+class Extension(Value):
+    """What one model service has put into its answer for itself alone, and wants back unchanged.
+
+    Such as the seal on a part of the answer, or what a tool that the service runs itself has found. It stands in the
+    assistant's message where it came. Only the provider that made it reads it, and every other leaves it out of its
+    request; one whose service takes it only beside what it belongs to looks for that: in an interrupted message the
+    tool call after it may be missing.
+
+    Attributes:
+        provider: The name of the provider.
+        data: A JSON value of its own. Masks change the text in it, as in every other.
+    """
+
+    type: Literal["extension"] = field(default="extension", init=False)
+    provider: str
+    data: JsonValue = field(default=None, repr=False)
+
+
+ContentBlock: TypeAlias = Text | Reasoning | ToolCall | ToolResult | Image | Document | Extension
 """What a message is made of."""
 
 
@@ -406,7 +426,7 @@ def checked_block(block: B) -> B:
 def _checked_field(block: object, name: str, given: Any) -> Any:
     if name == "content":
         return _checked_blocks(given, ResultBlock)
-    if name in ("arguments", "value"):
+    if name in ("arguments", "value") or (name == "data" and isinstance(block, Extension)):
         return _checked_json(block, name, given)
     if given is None and name in _OPTIONAL:
         return None

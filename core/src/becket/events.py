@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlia
 from becket._values import ByType, JsonValue, Value, adapter, clean_text, value
 from becket.content import (
     AgentResult,
-    ContentBlock,
+    Document,
+    Extension,
     Image,
     Json,
     Message,
@@ -39,6 +40,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "EventBase",
+    "ExtensionDelta",
     "MessageAdded",
     "ModelEvent",
     "ModelFinished",
@@ -63,6 +65,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+_SeedBlock: TypeAlias = Text | Reasoning | ToolCall | ToolResult | Image | Document | Json
 
 
 class _Mapping(Value):
@@ -276,6 +280,22 @@ class ToolCallDelta(_Sharing):
 
 
 @value
+class ExtensionDelta(EventBase):
+    """What the model's service wants back unchanged: a whole `Extension` of the message, and nothing to show.
+
+    Attributes:
+        provider: The name of the provider, which alone reads it.
+        data: A JSON value of its own.
+        block: Tells it from the other blocks of the message; its place is the one in which it came.
+    """
+
+    type: Literal["extension_delta"] = field(default="extension_delta", init=False)
+    provider: str
+    data: JsonValue = field(default=None, repr=False)
+    block: int = 0
+
+
+@value
 class ModelFinished(EventBase):
     """A model has answered, or its answer was cut short.
 
@@ -286,6 +306,9 @@ class ModelFinished(EventBase):
         first_token_s: Seconds from the call to the first delta, None where there was none.
         duration_s: Seconds from the call to its end.
         cost: What the call cost, in the currency of the prices; None where there is no price.
+        model: The model that answered, as `provider:model`, where it is another than the one that was asked; the call
+            costs what that one does.
+        response_id: What the service calls its answer, where it says so.
     """
 
     type: Literal["model_finished"] = field(default="model_finished", init=False)
@@ -295,6 +318,8 @@ class ModelFinished(EventBase):
     first_token_s: float | None = None
     duration_s: float = 0.0
     cost: float | None = None
+    model: str | None = None
+    response_id: str | None = None
 
 
 @value
@@ -305,7 +330,7 @@ class MessageAdded(EventBase):
     message: Message
 
     def _view(self) -> dict[str, Any]:
-        content = [_seed_block(block) for block in self.message.content]
+        content = [_seed_block(block) for block in self.message.content if not isinstance(block, Extension)]
         return {"message": {"role": self.message.role, "content": content}}
 
 
@@ -491,6 +516,8 @@ class ErrorInfo(Value):
         plugin: The plugin at fault, where one is known.
         provider: The provider at fault, where one is known.
         retryable: Whether the same run may succeed later.
+        code: What the model's service calls the error, where it says so.
+        request_id: What the service calls the request, to be told to its support.
     """
 
     kind: str
@@ -498,17 +525,27 @@ class ErrorInfo(Value):
     plugin: str | None = None
     provider: str | None = None
     retryable: bool = False
+    code: str | None = None
+    request_id: str | None = None
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """What of `error` may leave the process: no traceback, no live object."""
-        return cls(
-            type(error).__name__,
-            _message(error),
-            plugin=error.plugin if isinstance(error, PluginError) else None,
-            provider=error.provider or None if isinstance(error, ProviderError) else None,
-            retryable=error.retryable if isinstance(error, ProviderError) else False,
-        )
+        kind, message = type(error).__name__, _message(error)
+        if isinstance(error, ProviderError):
+            return cls(
+                kind,
+                message,
+                provider=error.provider or None,
+                retryable=error.retryable,
+                code=_word(error.code),
+                request_id=_word(error.request_id),
+            )
+        return cls(kind, message, plugin=error.plugin if isinstance(error, PluginError) else None)
+
+
+def _word(given: object) -> str | None:
+    return None if given is None else clean_text(str(given))
 
 
 def _message(error: BaseException) -> str:
@@ -558,6 +595,7 @@ KnownEvent: TypeAlias = (
     | TextDelta
     | ReasoningDelta
     | ToolCallDelta
+    | ExtensionDelta
     | ModelFinished
     | MessageAdded
     | ToolStarted
@@ -577,7 +615,7 @@ KnownEvent: TypeAlias = (
 Event: TypeAlias = KnownEvent | UnknownEvent
 """What a run yields; `type` tells one from another."""
 
-ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelFinished | PluginEvent
+ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtensionDelta | ModelFinished | PluginEvent
 """What a provider may yield."""
 
 
@@ -635,7 +673,7 @@ def event_json_schema() -> dict[str, Any]:
     return schema
 
 
-def _seed_block(block: ContentBlock | Json) -> dict[str, Any]:  # noqa: PLR0911  one for each kind of block
+def _seed_block(block: _SeedBlock) -> dict[str, Any]:  # noqa: PLR0911  one for each kind of block
     """A block with the keys of the page becket started from (those of Bedrock's Converse API)."""
     match block:
         case Text():

@@ -24,7 +24,7 @@ error policy for each hook. A hook that a newer becket has, and this one does no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pluggy import HookspecMarker
 
@@ -66,6 +66,9 @@ __all__ = [
 
 hookspec = HookspecMarker("becket")
 
+FindModel: TypeAlias = "Callable[[str], tuple[Provider, str]]"
+"""The provider of a model, and the model's name without the provider's; it raises `ConfigError` as `Runtime.model`."""
+
 
 @hookspec
 def declare_config() -> type | None:
@@ -92,10 +95,14 @@ def register_tools(config: Any) -> Iterable[AnyTool] | None:
 
 
 @hookspec
-def register_providers(config: Any) -> Iterable[Provider] | None:
+def register_providers(config: Any, find_model: FindModel) -> Iterable[Provider] | None:
     """The model providers that the plugin makes available, as objects.
 
     One object serves every run of the runtime, in any number of event loops; see `becket.Provider`.
+
+    A provider that calls models of others keeps `find_model`, which gives the provider of `provider:model` and the
+    model's name without the provider's, or raises a `ConfigError`. It is for when a model is called: other plugins have
+    not been asked for theirs while the runtime is built, and until then it raises a `ConfigError` too.
     """
 
 

@@ -9,10 +9,11 @@ the history, which is masked; a hook `before_tool_call` may put a real secret in
 shown masked in `tool_started`, and whose result is masked like every other.
 
 Masked are: the prompt; deltas, and the messages made of them; the arguments of tool calls, what tools report and
-return; what is asked and decided; errors; what plugins say; the output. In JSON values that means keys (where two
-become alike, the last stays), strings, and numbers as they are written. Left alone are: ids, and the names of agents,
-models, plugins and of tools that are there; the signature and the encrypted part of reasoning; the base64 data of
-images and documents. The seal on a reasoning block that was changed is left out, since it would not fit.
+return; what is asked and decided; errors; what plugins say; the output; what a provider keeps for its service
+(`Extension`). In JSON values that means keys (where two become alike, the last stays), strings, and numbers as they are
+written. Left alone are: ids, and the names of agents, models, plugins and of tools that are there; the signature and
+the encrypted part of reasoning; the base64 data of images and documents. The seal on a reasoning block that was changed
+is left out, since it would not fit.
 
 No text of an event, and so not masked, are: the system prompt and the history that the host gives, which are sent as
 they are; the exception that is raised at the host after `run_failed`; what is written to the standard logger.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from becket.options import ModelOptions
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from becket.events import ModelEvent
 
 __all__ = [
+    "ListingProvider",
     "ModelInfo",
     "ModelKey",
     "ModelRequest",
@@ -92,6 +93,9 @@ class ModelRequest:
         options: Sampling and tool choice.
         key: Names the call; see `ModelKey`.
         output: The structured output that is wanted, or None.
+        kept: What a provider keeps from one model call of a run for the next, such as the messages that it has encoded,
+            under itself or another object of its own as the key. It lives as long as the run. A hook that makes a
+            request anew may lose it, so that an answer must never depend on it.
     """
 
     model: str
@@ -101,6 +105,7 @@ class ModelRequest:
     options: ModelOptions = field(default_factory=ModelOptions)
     key: ModelKey = ("", 1, 1)
     output: OutputSpec | None = None
+    kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @runtime_checkable
@@ -120,7 +125,7 @@ class Provider(Protocol):
     default_model: str | None
 
     def models(self) -> Sequence[ModelInfo]:
-        """The models known without asking a service."""
+        """The models known without asking a service; see `ListingProvider` for asking it."""
         ...
 
     def stream(self, request: ModelRequest, /) -> AsyncIterator[ModelEvent]:
@@ -129,7 +134,8 @@ class Provider(Protocol):
         It yields deltas as they come, each a new object that it gives up (the run stamps it), and last a
         `ModelFinished` with the stop reason and the usage; anything after that, or an end without it, is a
         `ProtocolError`. A block's deltas carry the same `block`; each tool call has a block of its own and at least
-        one `ToolCallDelta`, its fragments together one JSON object. `PluginEvent` may report what is going on before
+        one `ToolCallDelta`, its fragments together one JSON object; an `ExtensionDelta` is a whole block, which comes
+        back in the history. `PluginEvent` may report what is going on before
         the first delta. `first_token_s` and `duration_s` are filled in by the run.
 
         It is iterated and closed in one task. A cancellation arrives at its awaits; it must let go of the connection
@@ -160,5 +166,18 @@ class SchemaProvider(Provider, Protocol):
         Args:
             model: The model's name without the provider's.
             with_tools: Whether tools are offered beside it; some services take only one of the two.
+        """
+        ...
+
+
+@runtime_checkable
+class ListingProvider(Provider, Protocol):
+    """A provider whose service can be asked for its models."""
+
+    async def list_models(self) -> Sequence[ModelInfo]:
+        """The models that the service offers now to who asks.
+
+        Raises:
+            ProviderError: The service refused or failed.
         """
         ...

@@ -138,7 +138,9 @@ class Runtime:
             order=(*_names("order", order), *_names("order", config.order)),
             strict=strict,
         )
-        self._set = PluginSet(plugins, _discover() if discover else (), choice, config.plugins)
+        self._set = PluginSet(
+            plugins, _discover() if discover else (), choice, config.plugins, find_model=self._find_model
+        )
         tools = frozenset(entry.item.name for entry in self._set.tools.contributions())
         self._config = ConfigUse(config, self._set.settled, tools)
         self._make_log: Callable[[RunInfo], EventLog] = (
@@ -324,6 +326,19 @@ class Runtime:
             f"the provider {provider.name!r} has no default model; name one as '{provider.name}:<model>'"
             f"{_models_of(provider)}"
         )
+
+    def _find_model(self, name: str) -> tuple[Provider, str]:
+        """The provider of a model and the model's name without the provider's, for providers that call others.
+
+        Raises:
+            ConfigError: There is no such provider, it has no default, or the runtime is still being built.
+        """
+        if not hasattr(self, "_set"):
+            raise ConfigError(
+                f"find_model was asked for {name!r} while the runtime is built, before it knows all models; that is "
+                f"its plugin's to mend: keep find_model, and ask it when a model is called"
+            )
+        return self._model(name)
 
     def _default_model(self) -> tuple[Provider, str]:
         offering = [

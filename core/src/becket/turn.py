@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeA
 from becket._values import JsonValue, adapter, clean_json, clean_text, read_state
 from becket.content import (
     AgentResult,
+    Extension,
     MalformedArguments,
     Message,
     Reasoning,
@@ -45,6 +46,7 @@ from becket.events import (
     DecisionRequested,
     ErrorInfo,
     Event,
+    ExtensionDelta,
     MessageAdded,
     ModelFinished,
     ModelStarted,
@@ -84,13 +86,15 @@ INTERRUPTED: Final = "The run ended before this call was finished."
 class Part:
     """A content block while it is being streamed."""
 
-    kind: Literal["text", "reasoning", "tool_call"]
+    kind: Literal["text", "reasoning", "tool_call", "extension"]
     block: int
     fragments: list[str] = field(default_factory=list)
     call_id: str = ""
     tool: str = ""
     signature: str | None = None
     redacted: str | None = None
+    provider: str = ""
+    data: JsonValue = None
 
 
 @dataclass(slots=True)
@@ -232,6 +236,10 @@ class Turn:
     def _tool_call_delta(self, event: ToolCallDelta) -> None:
         event.share(self._part("tool_call", event).fragments)
 
+    def _extension_delta(self, event: ExtensionDelta) -> None:
+        self._expect(event, "model")
+        self.parts.append(Part("extension", event.block, provider=event.provider, data=event.data))
+
     def _run_started(self, event: RunStarted) -> None:
         self._expect(event, "new")
         self.base = len(self.messages)
@@ -361,7 +369,7 @@ class Turn:
             if self.phase == "model":
                 events.append(ModelFinished(stop))
             kept = tuple(block for block in self._blocks(None) if not isinstance(block, ToolCall))
-            if kept:
+            if any(not isinstance(block, Extension) for block in kept):  # by itself it would be an empty message
                 message = Message("assistant", kept, interrupted=True)
                 events.append(MessageAdded(message))
         if self.phase == "tools":
@@ -380,8 +388,8 @@ class Turn:
 
     # -- assembling ------------------------------------------------------------------------------------------------
 
-    def _blocks(self, argument_chars: int | None) -> list[Text | Reasoning | ToolCall]:
-        blocks: list[Text | Reasoning | ToolCall] = []
+    def _blocks(self, argument_chars: int | None) -> list[Text | Reasoning | ToolCall | Extension]:
+        blocks: list[Text | Reasoning | ToolCall | Extension] = []
         for part in self.parts:
             text = "".join(part.fragments)
             if part.kind == "tool_call":
@@ -389,6 +397,8 @@ class Turn:
             elif part.kind == "reasoning":
                 if text or part.signature or part.redacted:
                     blocks.append(Reasoning(text, part.signature, part.redacted))
+            elif part.kind == "extension":
+                blocks.append(Extension(part.provider, part.data))
             elif text:
                 blocks.append(Text(text))
         return blocks
@@ -411,6 +421,7 @@ class Turn:
     _folds: ClassVar[dict[type, Callable[[Turn, Any], None]]] = {
         ReasoningDelta: _reasoning_delta,
         ToolCallDelta: _tool_call_delta,
+        ExtensionDelta: _extension_delta,
         RunStarted: _run_started,
         CycleStarted: _cycle_started,
         ModelStarted: _model_started,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from becket._table import Implementation
 from becket.errors import ConfigError, ProviderError
-from becket.events import ModelStarted, RunStarted, ToolCallDelta, ToolFinished
+from becket.events import ModelStarted, RunFailed, RunStarted, ToolCallDelta, ToolFinished
 from becket.plugins import Plugin
 from becket.testing._compare import as_json, asked
 from becket.testing._standin import StandIn, masked
@@ -147,6 +147,8 @@ class _Page:
                 raw = as_json(self._raw.get((event.cycle, event.result.call_id), event.result))
                 if raw != as_json(event.result):
                     row["raw"] = masked(raw, self._plan)
+            case RunFailed():
+                row["error"].pop("request_id", None)  # another one each time
         return row
 
 
@@ -172,5 +174,6 @@ def _failure(error: ProviderError) -> Row:
         "status": error.status,
         "retryable": error.retryable or None,
         "retry_after": error.retry_after,
+        "code": error.code,
     }
     return {name: value for name, value in said.items() if value is not None}

@@ -45,7 +45,7 @@ _JOURNAL: Final = "becket_journal"  # what becket-journal calls its header; core
 
 _STAMP: Final = ("run_id", "seq", "time", "cycle", "attempt", "parent_run_id", "parent_call_id")
 
-_FLEETING: Final = frozenset({"time", "duration_s", "first_token_s", "deadline", "delay_s"})
+_FLEETING: Final = frozenset({"time", "duration_s", "first_token_s", "deadline", "delay_s", "response_id"})
 
 _ENDS: Final = ("end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use")
 """The stop reasons that a model gives; with another one, the run has ended its answer."""
@@ -232,14 +232,14 @@ def _take(run: RecordedRun, row: Row, line: int, asked: dict[str, Row]) -> None:
 def _take_answer(call: ModelCall, row: Row) -> None:
     """Add one event to the model call that it comes after, if it is a part of it, or says how it failed."""
     match row["type"]:
-        case "text_delta" | "reasoning_delta" | "tool_call_delta" | "plugin_event":
+        case "text_delta" | "reasoning_delta" | "tool_call_delta" | "extension_delta" | "plugin_event":
             call.events.append(_event(row))
         case "model_finished" if row["stop_reason"] in _ENDS:
             call.events.append(_event(row))
         case "retry_scheduled" if call.failure is None and not call.whole:  # else it is a tool's
             call.failure = {"message": row["reason"], "retryable": True}
         case "run_failed" if not call.whole and call.failure is None and row["error"]["kind"] == "ProviderError":
-            said = {name: row["error"].get(name) for name in ("message", "provider", "retryable")}
+            said = {name: row["error"].get(name) for name in ("message", "provider", "retryable", "code")}
             call.failure = {name: item for name, item in said.items() if item is not None}
 
 

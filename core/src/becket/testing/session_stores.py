@@ -13,6 +13,7 @@ import pytest
 
 from becket.content import (
     Document,
+    Extension,
     Image,
     Json,
     MalformedArguments,
@@ -31,7 +32,7 @@ WHOLE: Final = (
     Message("user", (Text("What is it?\n"), Image("image/png", "AAAA"), Document("text/plain", url="https://x.test/"))),
     Message("assistant", (Reasoning("hm", signature="seal"), Reasoning(redacted="b3Bh"), Text("a \N{SNOWMAN} \0 b"))),
     Message("user", (Text("'; DROP TABLE sessions; --"),)),
-    Message("assistant", (ToolCall("c1", "t", {"n": [1, 2.5, None, {"deep": True}]}),)),
+    Message("assistant", (ToolCall("c1", "t", {"n": [1, 2.5, None, {"deep": True}]}), Extension("p", {"seal": "AA"}))),
     Message("user", (ToolResult("c1", "error", (Text("no"), Json({"a": [1]}), Image("image/png", "AA=="))),)),
     Message("assistant", (ToolCall("c1", "t", malformed=MalformedArguments("{", "cut off")),)),
     Message("user", (ToolResult("c1", "interrupted", ()),)),

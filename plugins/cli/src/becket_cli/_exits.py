@@ -7,9 +7,12 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from becket_cli._safe import safe, safe_on_a_line
+
+if TYPE_CHECKING:
+    from becket import ErrorInfo, ProviderError
 
 __all__ = [
     "CONFIG",
@@ -26,6 +29,7 @@ __all__ = [
     "complain",
     "described",
     "show_traceback",
+    "with_ids",
 ]
 
 OK: Final = 0
@@ -101,9 +105,16 @@ def described(error: BaseException, said: str = "") -> str:
         error: The error.
         said: Its text, where that is not to be taken from it.
     """
-    from becket import BecketError
+    from becket import BecketError, ProviderError
 
-    text = said or str(error)
+    text = said or (with_ids(str(error), error) if isinstance(error, ProviderError) else str(error))
     if text and isinstance(error, BecketError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def with_ids(text: str, error: ProviderError | ErrorInfo) -> str:
+    """A text about `error`, and what the service calls it and the request, where the text does not say it already."""
+    ids = {"code": error.code, "request": error.request_id}
+    said = [f"{name} {given}" for name, given in ids.items() if given and given not in text]
+    return f"{text} ({', '.join(said)})" if said else text

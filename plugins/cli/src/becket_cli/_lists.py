@@ -15,9 +15,9 @@ from becket_cli._tools import is_granted_unasked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from becket import ModelInfo, Provider, Runtime, Tool
+    from becket import ListingProvider, ModelInfo, Provider, Runtime, Tool
 
-__all__ = ["echo", "models", "plugins", "show", "tools"]
+__all__ = ["echo", "models", "models_of", "plugins", "show", "tools"]
 
 Row = dict[str, Any]
 
@@ -105,15 +105,57 @@ def _schema(tool: Tool[..., Any]) -> Any:
 def models(runtime: Runtime) -> list[Row]:
     """Every model that a provider knows without asking a service."""
     return [
-        {
-            "name": f"{name}:{model.name}" if model.name else name,
-            "plugin": plugin,
-            "default": bool(model.name) and model.name == provider.default_model,
-            "description": model.description,
-        }
+        _model(name, plugin, provider, model)
         for name, plugin, provider in _named(runtime.providers)
         for model in _known(provider)
     ]
+
+
+def models_of(runtime: Runtime, name: str) -> list[Row]:
+    """Every model of the provider `name`, or `plugin:name`, as its service says; what it knows where none can be asked.
+
+    Raises:
+        ConfigError: There is no such provider, or there are two.
+        ProviderError: The service refused or failed.
+    """
+    from becket import ConfigError, ListingProvider
+
+    registry = runtime.providers
+    provider = registry.find(name)
+    if provider is None:
+        raise ConfigError(
+            f"there is no provider {name!r}{registry.suggestion(name)} "
+            f"Installed providers: {', '.join(registry) or 'none'}."
+        )
+    if isinstance(provider, ListingProvider):
+        offered = _asked(provider)
+    else:
+        complain(f"the provider {provider.name!r} cannot ask its service; these are the models that it knows of")
+        offered = _known(provider)
+    shown, plugin = next((shown, plugin) for shown, plugin, one in _named(registry) if one is provider)
+    return [_model(shown, plugin, provider, model) for model in offered]
+
+
+def _asked(provider: ListingProvider) -> Sequence[ModelInfo]:
+    """The models that the service of a provider says it has."""
+    import anyio
+
+    async def ask() -> Sequence[ModelInfo]:
+        try:
+            return await provider.list_models()
+        finally:
+            await provider.aclose()
+
+    return anyio.run(ask, backend="asyncio")
+
+
+def _model(name: str, plugin: str, provider: Provider, model: ModelInfo) -> Row:
+    return {
+        "name": f"{name}:{model.name}" if model.name else name,
+        "plugin": plugin,
+        "default": bool(model.name) and model.name == provider.default_model,
+        "description": model.description,
+    }
 
 
 def _known(provider: Provider) -> Sequence[ModelInfo]:

@@ -181,21 +181,28 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
 
 
 @cli.command("models")
+@click.argument("provider", required=False)
 @json_option
 @plugin_option
 @config_option
 @traceback_option
 @click.pass_context
-def models_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
-    """List the models that the installed providers know of."""
+def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool, plugins: Sequence[str]) -> None:
+    """List the models that the installed providers know of, or those that one PROVIDER has.
+
+    Without PROVIDER nobody is asked. With it, its service is, if it can be; that may need a key.
+    """
     from becket_cli import _lists
     from becket_cli._plugins import built
 
+    runtime = built(plugins, ctx.ensure_object(State), lenient=True)
     _lists.show(
-        _lists.models(built(plugins, ctx.ensure_object(State), lenient=True)),
+        _lists.models(runtime) if provider is None else _lists.models_of(runtime, provider),
         {"MODEL": "name", "DEFAULT": "default", "PLUGIN": "plugin", "DESCRIPTION": "description"},
         as_json=as_json,
-        otherwise="there is no model; install a plugin that has one, such as becket-local" + _LEFT_OUT,
+        otherwise="there is no model; install a plugin that has one, such as becket-local" + _LEFT_OUT
+        if provider is None
+        else f"the provider {provider!r} has no model for who asks",
     )
 
 

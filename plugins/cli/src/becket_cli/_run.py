@@ -23,6 +23,7 @@ from becket_cli._exits import (
     complain,
     described,
     show_traceback,
+    with_ids,
 )
 from becket_cli._interrupts import interrupts
 from becket_cli._leave import leave, leave_within
@@ -179,7 +180,7 @@ async def _read(stream: AgentStream, signals: Interrupts, lines: Output | None) 
                     if isinstance(event, RunFinished) and event.run_id == stream.run_id:
                         ended.stop_reason = event.result.stop_reason
                     elif isinstance(event, RunFailed) and event.run_id == stream.run_id:
-                        ended.said = event.error.message
+                        ended.said = with_ids(event.error.message, event.error)
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is that the run has failed with
         ended.error = error
     return ended

@@ -440,4 +440,5 @@ class View:
 def _answered(event: ModelFinished) -> str:
     """How a model's answer ended, what it took, and how long."""
     first = "" if event.first_token_s is None else f", first after {moment(event.first_token_s)}"
-    return f"model stopped: {event.stop_reason}, {tokens(event.usage)}{first}, {moment(event.duration_s)}"
+    by = f" ({event.model} has answered)" if event.model else ""
+    return f"model stopped{by}: {event.stop_reason}, {tokens(event.usage)}{first}, {moment(event.duration_s)}"

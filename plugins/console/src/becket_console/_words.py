@@ -62,6 +62,10 @@ def stop(reason: str) -> str:
 
 
 def failure(error: ErrorInfo) -> str:
-    """An error by its kind and message, and whether it is worth another try."""
-    again = " (the same run may succeed later)" if error.retryable else ""
-    return f"failed: {error.kind}: {error.message}{again}"
+    """An error by its kind and message, what its service calls it, and whether it is worth another try."""
+    ids = {"code": error.code, "request": error.request_id}
+    said = [f"{name} {given}" for name, given in ids.items() if given and given not in error.message]
+    if error.retryable:
+        said.append("the same run may succeed later")
+    note = f" ({', '.join(said)})" if said else ""
+    return f"failed: {error.kind}: {error.message}{note}"

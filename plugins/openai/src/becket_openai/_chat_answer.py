@@ -1,0 +1,201 @@
+"""The answer of chat completions as it comes in: chunks become events."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from becket import ModelFinished, ReasoningDelta, TextDelta, Usage
+
+from becket_openai._chat_calls import CallDelta, Calls, Function
+from becket_openai._errors import details
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from becket import ModelEvent, StopReason
+
+    from becket_openai._api import Failures
+
+__all__ = ["ChatAnswer"]
+
+_REASONING, _TEXT, _REFUSAL, _CALLS = range(4)  # numbers of blocks, the calls' from there on
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | list[Any] | None = None
+    reasoning_content: str | None = None  # DeepSeek, llama.cpp, LM Studio
+    reasoning: Any = None  # OpenRouter, vLLM, Ollama; a text
+    refusal: str | None = None
+    tool_calls: list[CallDelta] | None = None
+    function_call: Function | None = None  # of before there were several
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    index: int | None = 0
+    finish_reason: str | None = None
+    stop_reason: Any = None  # vLLM: the text at which it stopped
+
+
+class _InputDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek
+
+    def counted(self) -> Usage:
+        """The same in becket's terms."""
+        given, written, inner = self.prompt_tokens or 0, self.completion_tokens or 0, self.completion_tokens_details
+        cached = self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
+        thought = (inner.reasoning_tokens if inner else None) or 0
+        if thought and self.total_tokens == given + written + thought:
+            written += thought  # Google's and xAI's imitations do not count it among what was written
+        return Usage(given, written, cached or self.prompt_cache_hit_tokens or 0, thought)
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    object: str | None = None
+    message: Any = None  # of an error that is not wrapped: vLLM's
+    code: Any = None
+
+
+_STOPS: Final[dict[str, StopReason]] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "content_filtered",
+    # Other words of servers like it: Mistral's, and those of the engines behind gateways.
+    "model_length": "max_tokens",
+    "max_tokens": "max_tokens",
+    "safety": "content_filtered",
+}
+_FAILED: Final = frozenset({"error", "abort", "insufficient_system_resource"})  # OpenRouter, vLLM, DeepSeek
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class ChatAnswer:
+    """One answer; see `becket_openai._api.Answer`.
+
+    Args:
+        failures: Makes the errors.
+    """
+
+    __slots__ = ("_calls", "_done", "_failures", "_reason", "_refused", "_stopped_at", "_usage")
+
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
+        self._calls = Calls(_CALLS)
+        self._reason: str | None = None
+        self._stopped_at: Any = None
+        self._done = False
+        self._refused = False
+        self._usage = _Usage()
+
+    def take(self, data: bytes, /) -> Sequence[ModelEvent]:
+        """The events of one chunk; this is the path of a token."""
+        if self._done or not data:
+            return ()
+        if data == b"[DONE]":
+            self._done = True
+            return ()
+        try:
+            chunk = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            chunk = self._decoded_otherwise(data, error)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.error is not None or chunk.object == "error":
+            raise self._failures.broken(details(chunk.error or {"message": chunk.message, "code": chunk.code}))
+        choices = chunk.choices
+        if not choices:
+            return ()
+        choice = choices[0]
+        if choice.index:  # of several answers, which only `extra` can ask for
+            return ()
+        if choice.finish_reason is not None:
+            self._end(choice)
+        delta = choice.delta
+        if delta is None:
+            return ()
+        content = delta.content
+        if content.__class__ is str and content and delta.tool_calls is None and delta.reasoning_content is None:
+            if delta.reasoning is None and delta.refusal is None:
+                return (TextDelta(content, _TEXT),)  # type: ignore[arg-type]  # by its class
+        return self._others(delta)
+
+    def finish(self) -> ModelFinished:
+        """The stop reason and the usage."""
+        if self._reason is None and not self._done:
+            raise self._failures.cut_off("its finish reason")
+        return ModelFinished(self._stop(), self._usage.counted())
+
+    def _others(self, delta: _Delta) -> list[ModelEvent]:
+        """The events of a chunk with anything but a piece of text alone, in the order in which a model writes."""
+        events: list[ModelEvent] = []
+        if thought := delta.reasoning_content or (delta.reasoning if isinstance(delta.reasoning, str) else ""):
+            events.append(ReasoningDelta(thought, _REASONING))
+        if isinstance(delta.content, list):
+            events += _parts(delta.content)
+        elif delta.content:
+            events.append(TextDelta(delta.content, _TEXT))
+        if delta.refusal:
+            self._refused = True
+            events.append(TextDelta(delta.refusal, _REFUSAL))
+        if delta.tool_calls:
+            events += [self._calls.take(call) for call in delta.tool_calls]
+        if delta.function_call is not None:
+            events.append(self._calls.take(CallDelta(index=0, function=delta.function_call)))
+        return events
+
+    def _end(self, choice: _Choice) -> None:
+        if choice.finish_reason in _FAILED:
+            raise self._failures.broken(details(f"the service gave up ({choice.finish_reason})"))
+        self._reason = choice.finish_reason
+        self._stopped_at = choice.stop_reason
+
+    def _stop(self) -> StopReason:
+        reason = _STOPS.get((self._reason or "stop").lower(), "end_turn")
+        if self._refused:
+            return "content_filtered"
+        if reason in ("end_turn", "tool_use"):
+            if self._calls.made:
+                return "tool_use"  # some servers end every answer with `stop`
+            return "stop_sequence" if isinstance(self._stopped_at, str) else "end_turn"
+        return reason
+
+    def _decoded_otherwise(self, data: bytes, error: Exception) -> _Chunk:
+        """A chunk that msgspec does not take: JSON has halves of surrogate pairs, in which some servers cut emoji."""
+        try:
+            return msgspec.convert(json.loads(data), _Chunk)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
+            raise self._failures.unreadable(data, error) from error
+
+
+def _parts(content: list[Any]) -> list[ModelEvent]:
+    """Content that is a list of parts, as Mistral's reasoning models write it."""
+    events: list[ModelEvent] = []
+    for part in content:
+        match part:
+            case {"type": "text", "text": str(text)}:
+                events.append(TextDelta(text, _TEXT))
+            case {"type": "thinking", "thinking": list(thoughts)}:
+                said = [thought.get("text", "") for thought in thoughts if isinstance(thought, dict)]
+                events.append(ReasoningDelta("".join(map(str, said)), _REASONING))
+    return events

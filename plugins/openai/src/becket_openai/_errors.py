@@ -1,0 +1,115 @@
+"""What the service, and those that imitate it, say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from becket_wire import ErrorDetails
+
+__all__ = ["details", "explain"]
+
+_LASTING: Final = frozenset(
+    {
+        "insufficient_quota",  # comes with status 429, as the rate limits do that pass
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "context_length_exceeded",
+        "content_filter",
+        "content_policy_violation",
+        "invalid_api_key",
+        "invalid_request_error",
+        "model_not_found",
+        "unsupported_parameter",
+        "unsupported_value",
+    }
+)
+_PASSING: Final = frozenset(
+    {
+        "engine_overloaded",
+        "internal_error",
+        "internal_server_error",
+        "overloaded",
+        "overloaded_error",
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "server_error",
+        "service_unavailable",
+        "slow_down",
+        "timeout",
+        "tokens",  # the type of OpenAI's rate limit on tokens; `requests` that of the other
+        "requests",
+    }
+)
+_STATUSES: Final = range(400, 600)
+
+_NO_TOOLS: Final = (
+    "does not support tools",  # Ollama
+    "does not support tool",
+    "does not support function calling",
+    "support tool use",  # OpenRouter: no endpoints found that ...
+    "enable-auto-tool-choice",  # vLLM, started without a parser
+    "tools param requires --jinja",  # llama.cpp, as before
+    "tool calling is not supported",
+)
+_WITHOUT_TOOLS: Final = "choose a model that calls tools, or offer it none (Agent(tools=[]), becket run -t none)"
+
+
+def explain(status: int, body: bytes) -> ErrorDetails | None:
+    """What an error document says; None where it is none of this wire's."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    if isinstance(document, list) and document:  # as Google's imitation answers
+        document = document[0]
+    if not isinstance(document, dict):
+        return None
+    error = document.get("error")
+    if error is None and ("message" in document or "detail" in document):  # vLLM, FastAPI, Mistral
+        error = document
+    if not error:
+        return None
+    return details(error, status)
+
+
+def details(error: Any, status: int | None = None) -> ErrorDetails:
+    """What an error object says, of a document or within a stream.
+
+    Args:
+        error: The value under `error`: an object as a rule, with some servers a text.
+        status: The status of the response, where it was none of success.
+    """
+    if not isinstance(error, dict):
+        error = {"message": str(error)}
+    message = _message(error)
+    codes = [str(error[key]) for key in ("code", "type") if error.get(key) not in (None, "")]
+    if status is None:
+        status = next((int(code) for code in codes if code.isdecimal() and int(code) in _STATUSES), None)
+    words = [code for code in codes if not code.isdecimal()]
+    if any(sign in message for sign in _NO_TOOLS):
+        message = f"{message}; {_WITHOUT_TOOLS}"
+    return ErrorDetails(message, next(iter(words or codes), None), _is_retryable(words), status)
+
+
+def _is_retryable(words: list[str]) -> bool | None:
+    """Whether the same request may succeed later, by the vendor's words for it; None where they do not tell.
+
+    The code, which comes first, is more exact than the type.
+    """
+    for word in words:
+        if word in _LASTING:
+            return False
+        if word in _PASSING:
+            return True
+    return None
+
+
+def _message(error: dict[str, Any]) -> str:
+    said = error.get("message") or error.get("detail") or error.get("error")
+    raw = error.get("metadata")
+    if isinstance(raw, dict) and isinstance(raw.get("raw"), str):  # OpenRouter: what the service behind it said
+        said = f"{said}: {raw['raw']}"
+    if isinstance(said, str) and said:
+        return said
+    return json.dumps(said or error, ensure_ascii=False)

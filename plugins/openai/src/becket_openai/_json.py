@@ -1,0 +1,32 @@
+"""JSON as it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["dumps", "members"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+def dumps(value: object) -> bytes:
+    """`value` as JSON in UTF-8; it must hold nothing but what JSON has.
+
+    A tool call's arguments may have integers beyond 64 bits, which a model writes and msgspec does not.
+    """
+    try:
+        return _encode(value)
+    except OverflowError:
+        import json
+
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def members(body: Mapping[str, object]) -> bytes:
+    """The members of a JSON object without its braces, each with a comma before it: to go on one that is begun."""
+    return b"".join(b",%b:%b" % (dumps(key), dumps(value)) for key, value in body.items())

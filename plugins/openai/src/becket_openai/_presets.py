@@ -1,0 +1,233 @@
+"""The services that are known by name, and what an endpoint's settings come to with the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from becket import ConfigError
+
+from becket_openai._settings import check_url, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from becket_openai._settings import ApiName, Endpoint, ReasoningMember, SchemaUse
+
+__all__ = ["DOCS", "PRESETS", "Preset", "Service", "base_url", "schema_use", "service"]
+
+DOCS: Final = "docs/reference/plugins/openai.md"
+_OPENAI: Final = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What is known of a service by the name of its provider.
+
+    Attributes:
+        url: Its base URL, or what finds it in the environment; empty for none.
+        url_from: The variable that sets the base URL.
+        keys: Variables that may hold its key; the first one is named where there is none.
+        needs_key: Whether it takes no request without one.
+        key_header: The header of the key.
+        organization: The variable that sets it.
+        project: As above.
+        json_schema: When structured output is asked for by a schema.
+        send_reasoning: The member in which reasoning goes back.
+        what: What it is, in a line.
+    """
+
+    url: str | Callable[[Mapping[str, str]], str] = ""
+    url_from: str = ""
+    keys: tuple[str, ...] = ()
+    needs_key: bool = False
+    key_header: str = "authorization"
+    organization: str = ""
+    project: str = ""
+    json_schema: SchemaUse = "without_tools"
+    send_reasoning: ReasoningMember = ""
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """An endpoint that can be called.
+
+    Attributes:
+        url: Its base URL, without a slash at the end.
+        query: The query of every request, with its question mark, or empty.
+        headers: What every request says of its sender, the key among it.
+        is_openai: Whether it is OpenAI's own, or Azure's: those know the newer members of a request.
+        api: The API that is spoken.
+        send_reasoning: As `Endpoint`.
+    """
+
+    url: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    is_openai: bool = False
+    api: ApiName = "chat"
+    send_reasoning: ReasoningMember = ""
+
+    def at(self, path: str) -> str:
+        """The URL of a path."""
+        return f"{self.url}/{path}{self.query}"
+
+
+def _ollama(environ: Mapping[str, str]) -> str:
+    """Where the program `ollama` would look: OLLAMA_HOST is a URL, a host, a port, or both."""
+    given = environ.get("OLLAMA_HOST", "").strip().strip("'\"")
+    scheme, found, rest = given.partition("://")
+    if not found:
+        scheme, rest = "http", given
+    place, _, path = rest.partition("/")
+    host, colon, port = place.rpartition(":")
+    if not colon or place.endswith("]"):  # no port; the colons of an address of IPv6 are in brackets
+        host, port = place, "" if found else "11434"
+    if host in ("", "0.0.0.0", "[::]"):  # noqa: S104  to listen on all is no address to call
+        host = "127.0.0.1"
+    return f"{scheme}://{host}{port and ':'}{port}/{path and path.strip('/') + '/'}v1"
+
+
+def _llamacpp(environ: Mapping[str, str]) -> str:
+    """Where the program `llama-server` listens by these variables."""
+    host = environ.get("LLAMA_ARG_HOST", "127.0.0.1")
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104  as above
+        host = "127.0.0.1"
+    return f"http://{host}:{environ.get('LLAMA_ARG_PORT') or '8080'}/v1"
+
+
+def _azure(environ: Mapping[str, str]) -> str:
+    endpoint = environ.get("AZURE_OPENAI_ENDPOINT", "").rstrip("/")
+    return f"{endpoint}/openai/v1" if endpoint else ""
+
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    "openai": Preset(
+        url=_OPENAI,
+        url_from="OPENAI_BASE_URL",
+        keys=("OPENAI_API_KEY",),
+        needs_key=True,
+        organization="OPENAI_ORG_ID",
+        project="OPENAI_PROJECT_ID",
+        json_schema="always",
+        what="OpenAI",
+    ),
+    "azure": Preset(
+        url=_azure,
+        keys=("AZURE_OPENAI_API_KEY",),
+        needs_key=True,
+        key_header="api-key",
+        json_schema="always",
+        what="OpenAI's models at Azure; a model is the name of a deployment",
+    ),
+    "openrouter": Preset(
+        url="https://openrouter.ai/api/v1",
+        keys=("OPENROUTER_API_KEY",),
+        needs_key=True,
+        json_schema="always",
+        what="OpenRouter",
+    ),
+    "ollama": Preset(url=_ollama, keys=("OLLAMA_API_KEY",), send_reasoning="reasoning", what="Ollama"),
+    "vllm": Preset(
+        url="http://localhost:8000/v1", keys=("VLLM_API_KEY",), send_reasoning="reasoning", what="vllm serve"
+    ),
+    "llamacpp": Preset(
+        url=_llamacpp, keys=("LLAMA_API_KEY",), send_reasoning="reasoning_content", what="llama.cpp's llama-server"
+    ),
+    "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), what="LM Studio"),
+}
+_UNKNOWN: Final = Preset()
+
+
+def preset(name: str) -> Preset:
+    """What is known of the provider of this name."""
+    return PRESETS.get(name, _UNKNOWN)
+
+
+def base_url(name: str, endpoint: Endpoint) -> str:
+    """The base URL of a provider, empty where nothing says it."""
+    known = preset(name)
+    if endpoint.base_url is not None:
+        return endpoint.base_url
+    if known.url_from and (given := os.environ.get(known.url_from, "").strip()):
+        return given
+    return known.url(os.environ) if callable(known.url) else known.url
+
+
+def schema_use(name: str, endpoint: Endpoint) -> SchemaUse:
+    """When structured output is asked for by a schema."""
+    if endpoint.json_schema is not None:
+        return endpoint.json_schema
+    if name == "openai" and not _is_openai(base_url(name, endpoint)):
+        return _UNKNOWN.json_schema
+    return preset(name).json_schema
+
+
+def service(name: str, endpoint: Endpoint) -> Service:
+    """What a provider's settings come to now.
+
+    Raises:
+        ConfigError: There is no base URL, or no key where the service takes no request without one.
+    """
+    known, url = preset(name), base_url(name, endpoint).rstrip("/")
+    if not url:
+        raise ConfigError(_no_url(name))
+    check_url(f"the base URL of the provider {name!r}", url)
+    headers = {"content-type": "application/json"}
+    key = _key(name, endpoint)
+    given = {title.lower(): plain(value) for title, value in endpoint.headers.items()}
+    if key:
+        headers[known.key_header] = key if known.key_header != "authorization" else f"Bearer {key}"
+    elif known.needs_key and not given.keys() & {"authorization", "api-key"} and (name != "openai" or _is_openai(url)):
+        raise ConfigError(_no_key(name))
+    for title, value, variable in (
+        ("openai-organization", endpoint.organization, known.organization),
+        ("openai-project", endpoint.project, known.project),
+    ):
+        if found := value or (os.environ.get(variable, "") if variable else ""):
+            headers[title] = found
+    is_openai = _is_openai(url) or name == "azure"
+    return Service(
+        url=url,
+        query=f"?api-version={endpoint.api_version}" if endpoint.api_version else "",
+        headers=headers | given,
+        is_openai=is_openai,
+        api=endpoint.api or ("responses" if _is_openai(url) else "chat"),
+        send_reasoning=known.send_reasoning if endpoint.send_reasoning is None else endpoint.send_reasoning,
+    )
+
+
+def _is_openai(url: str) -> bool:
+    """Whether a base URL is OpenAI's own, of any of its regions."""
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0].lower()
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+
+def _key(name: str, endpoint: Endpoint) -> str:
+    if endpoint.api_key is not None:
+        return plain(endpoint.api_key).strip()
+    found = (os.environ.get(variable, "").strip() for variable in preset(name).keys)
+    return next(filter(None, found), "")
+
+
+def _place(name: str) -> str:
+    """The table of a provider in the configuration."""
+    return "plugins.openai" if name == "openai" else f"plugins.openai.endpoints.{name}"
+
+
+def _no_key(name: str) -> str:
+    variable = preset(name).keys[0]
+    return (
+        f"the provider {name!r} has no key; set the environment variable {variable}, or in your becket.toml "
+        f'[{_place(name)}] api_key = {{ env = "{variable}" }}; see {DOCS}'
+    )
+
+
+def _no_url(name: str) -> str:
+    first = "set AZURE_OPENAI_ENDPOINT, or " if name == "azure" else "set "
+    return (
+        f"the provider {name!r} has no base URL; {first}in your becket.toml [{_place(name)}] "
+        f'base_url = "https://..."; see {DOCS}'
+    )

@@ -30,7 +30,13 @@ class Failures(Protocol):
 
 
 class Answer(Protocol):
-    """One answer as it comes in. It awaits nothing."""
+    """One answer as it comes in. It awaits nothing.
+
+    Attributes:
+        done: Whether it is complete: what follows in the stream need not be waited for.
+    """
+
+    done: bool
 
     def take(self, data: bytes, /) -> Iterable[ModelEvent]:
         """What the data of one server-sent event comes to.

@@ -31,6 +31,16 @@ class _Delta(msgspec.Struct, gc=False):
     tool_calls: list[CallDelta] | None = None
     function_call: Function | None = None  # of before there were several
 
+    def is_plain(self) -> bool:
+        """Whether there is nothing but content."""
+        return (
+            self.tool_calls is None
+            and self.reasoning_content is None
+            and self.reasoning is None
+            and self.refusal is None
+            and self.function_call is None
+        )
+
 
 class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
@@ -95,66 +105,76 @@ class ChatAnswer:
 
     Args:
         failures: Makes the errors.
+
+    Attributes:
+        done: Whether the stream has said that it is complete.
     """
 
-    __slots__ = ("_calls", "_done", "_failures", "_reason", "_refused", "_stopped_at", "_usage")
+    __slots__ = ("_calls", "_failures", "_reason", "_refused", "_stopped_at", "_usage", "done")
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._calls = Calls(_CALLS)
         self._reason: str | None = None
         self._stopped_at: Any = None
-        self._done = False
+        self.done = False
         self._refused = False
         self._usage = _Usage()
 
     def take(self, data: bytes, /) -> Sequence[ModelEvent]:
         """The events of one chunk; this is the path of a token."""
-        if self._done or not data:
+        if self.done:
             return ()
         if data == b"[DONE]":
-            self._done = True
+            self.done = True
             return ()
-        try:
-            chunk = _decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            chunk = self._decoded_otherwise(data, error)
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.error is not None or chunk.object == "error":
-            raise self._failures.broken(details(chunk.error or {"message": chunk.message, "code": chunk.code}))
-        choices = chunk.choices
-        if not choices:
-            return ()
-        choice = choices[0]
+        chunk = self._decoded(data)
+        if chunk.usage is not None or chunk.error is not None:
+            self._aside(chunk)
+        if not chunk.choices:
+            return self._without_choices(chunk)
+        choice = chunk.choices[0]
         if choice.index:  # of several answers, which only `extra` can ask for
             return ()
         if choice.finish_reason is not None:
             self._end(choice)
-        delta = choice.delta
-        if delta is None:
-            return ()
-        content = delta.content
-        if content.__class__ is str and content and delta.tool_calls is None and delta.reasoning_content is None:
-            if delta.reasoning is None and delta.refusal is None:
-                return (TextDelta(content, _TEXT),)  # type: ignore[arg-type]  # by its class
-        return self._others(delta)
+        return () if choice.delta is None else self._events(choice.delta)
 
     def finish(self) -> ModelFinished:
         """The stop reason and the usage."""
-        if self._reason is None and not self._done:
+        if self._reason is None and not self.done:
             raise self._failures.cut_off("its finish reason")
         return ModelFinished(self._stop(), self._usage.counted())
 
-    def _others(self, delta: _Delta) -> list[ModelEvent]:
-        """The events of a chunk with anything but a piece of text alone, in the order in which a model writes."""
+    def _decoded(self, data: bytes) -> _Chunk:
+        try:
+            return _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return self._decoded_otherwise(data, error)
+
+    def _aside(self, chunk: _Chunk) -> None:
+        """Take what a chunk says besides its choices."""
+        self._usage = chunk.usage or self._usage
+        if chunk.error is not None:
+            raise self._failures.broken(details(chunk.error))
+
+    def _without_choices(self, chunk: _Chunk) -> Sequence[ModelEvent]:
+        if chunk.object == "error":
+            raise self._failures.broken(details({"message": chunk.message, "code": chunk.code}))
+        return ()
+
+    def _events(self, delta: _Delta) -> Sequence[ModelEvent]:
+        """The events of a chunk, in the order in which a model writes what may be in it."""
+        content = delta.content
+        if isinstance(content, str) and content and delta.is_plain():
+            return (TextDelta(content, _TEXT),)
         events: list[ModelEvent] = []
         if thought := delta.reasoning_content or (delta.reasoning if isinstance(delta.reasoning, str) else ""):
             events.append(ReasoningDelta(thought, _REASONING))
-        if isinstance(delta.content, list):
-            events += _parts(delta.content)
-        elif delta.content:
-            events.append(TextDelta(delta.content, _TEXT))
+        if isinstance(content, list):
+            events += _parts(content)
+        elif content:
+            events.append(TextDelta(content, _TEXT))
         if delta.refusal:
             self._refused = True
             events.append(TextDelta(delta.refusal, _REFUSAL))

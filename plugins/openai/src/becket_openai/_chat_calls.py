@@ -8,15 +8,12 @@ name in every fragment, or send all arguments at once, as a text or as an object
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from becket import ToolCallDelta
 
 from becket_openai._json import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["CallDelta", "Calls", "Function"]
 

@@ -12,7 +12,7 @@ from becket_openai._json import dumps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from becket import ContentBlock, Message, ResultBlock
+    from becket import ContentBlock, Message
 
 __all__ = ["Messages"]
 
@@ -31,7 +31,7 @@ class Messages:
     def __init__(self, *, reasoning: str = "") -> None:
         self._reasoning = reasoning
 
-    def encode(self, message: Message, before: Sequence[Message]) -> bytes:
+    def encode(self, message: Message, before: Sequence[Message]) -> bytes:  # noqa: ARG002  as `Transcript` has it
         """A message as JSON: none of this wire's, one, or several joined by commas.
 
         Args:
@@ -76,7 +76,7 @@ def _thought(message: Message) -> str:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    """A call as it was made; what was malformed has no arguments, since servers parse them, and its result quotes it."""
+    """A call as it was made. A malformed one has no arguments: servers parse them, and its result quotes the reason."""
     arguments = dumps({} if call.malformed else call.arguments).decode()
     return {
         "id": legal_id(call.id),
@@ -101,7 +101,7 @@ def _user(message: Message) -> Iterable[dict[str, Any]]:
         yield {"role": "user", "content": [*parts, *(_part(block) for block in own)]}
 
 
-def _result(result: ToolResult, has_media: bool) -> str:  # noqa: FBT001  private, and read where it is called
+def _result(result: ToolResult, has_media: bool) -> str:
     """What the model gets to read of a result: this wire has no mark for one that is an error, and no images in it."""
     lines = [_line(block) for block in result.content if isinstance(block, Text | Json)]
     if has_media:
@@ -112,8 +112,8 @@ def _result(result: ToolResult, has_media: bool) -> str:  # noqa: FBT001  privat
     return text or ("" if result.status == "success" else f"The call was {result.status}.")
 
 
-def _line(block: ResultBlock) -> str:
-    return block.text if isinstance(block, Text) else dumps(getattr(block, "value", None)).decode()
+def _line(block: Text | Json) -> str:
+    return block.text if isinstance(block, Text) else dumps(block.value).decode()
 
 
 def _text(text: str) -> dict[str, Any]:

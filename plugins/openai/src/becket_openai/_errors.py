@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from becket_wire import ErrorDetails
 
-__all__ = ["details", "explain"]
+if TYPE_CHECKING:
+    from becket_wire import Explain
+
+__all__ = ["details", "explain", "explanation"]
 
 _LASTING: Final = frozenset(
     {
@@ -42,6 +46,7 @@ _PASSING: Final = frozenset(
     }
 )
 _STATUSES: Final = range(400, 600)
+_UNAUTHORIZED: Final = 401
 
 _NO_TOOLS: Final = (
     "does not support tools",  # Ollama
@@ -55,22 +60,36 @@ _NO_TOOLS: Final = (
 _WITHOUT_TOOLS: Final = "choose a model that calls tools, or offer it none (Agent(tools=[]), becket run -t none)"
 
 
+def explanation(key_advice: str) -> Explain:
+    """What reads the error documents of one endpoint.
+
+    Args:
+        key_advice: What to do where the key is refused, or missing.
+    """
+
+    def read(status: int, body: bytes) -> ErrorDetails | None:
+        said = explain(status, body)
+        if said is not None and status == _UNAUTHORIZED and not said.advice:
+            return replace(said, advice=key_advice)
+        return said
+
+    return read
+
+
 def explain(status: int, body: bytes) -> ErrorDetails | None:
     """What an error document says; None where it is none of this wire's."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(document, list) and document:  # as Google's imitation answers
         document = document[0]
     if not isinstance(document, dict):
         return None
     error = document.get("error")
-    if error is None and ("message" in document or "detail" in document):  # vLLM, FastAPI, Mistral
+    if error is None and document.keys() & {"message", "detail"}:  # vLLM, FastAPI, Mistral
         error = document
-    if not error:
-        return None
-    return details(error, status)
+    return details(error, status) if error else None
 
 
 def details(error: Any, status: int | None = None) -> ErrorDetails:
@@ -87,9 +106,13 @@ def details(error: Any, status: int | None = None) -> ErrorDetails:
     if status is None:
         status = next((int(code) for code in codes if code.isdecimal() and int(code) in _STATUSES), None)
     words = [code for code in codes if not code.isdecimal()]
-    if any(sign in message for sign in _NO_TOOLS):
-        message = f"{message}; {_WITHOUT_TOOLS}"
-    return ErrorDetails(message, next(iter(words or codes), None), _is_retryable(words), status)
+    return ErrorDetails(
+        message=message,
+        code=next(iter(words or codes), None),
+        retryable=_is_retryable(words),
+        status=status,
+        advice=_WITHOUT_TOOLS if any(sign in message for sign in _NO_TOOLS) else "",
+    )
 
 
 def _is_retryable(words: list[str]) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     from becket_openai._settings import ApiName, Endpoint, ReasoningMember, SchemaUse
 
-__all__ = ["DOCS", "PRESETS", "Preset", "Service", "base_url", "schema_use", "service"]
+__all__ = ["DOCS", "PRESETS", "Advice", "Preset", "Service", "base_url", "schema_use", "service"]
 
 DOCS: Final = "docs/reference/plugins/openai.md"
 _OPENAI: Final = "https://api.openai.com/v1"
+_AZURE: Final = ("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +28,10 @@ class Preset:
     """What is known of a service by the name of its provider.
 
     Attributes:
-        url: Its base URL, or what finds it in the environment; empty for none.
-        url_from: The variable that sets the base URL.
+        url: Its base URL, or what makes it of the environment; empty for none.
+        url_from: The variable that it is set by, where there is one.
         keys: Variables that may hold its key; the first one is named where there is none.
         needs_key: Whether it takes no request without one.
-        key_header: The header of the key.
         organization: The variable that sets it.
         project: As above.
         json_schema: When structured output is asked for by a schema.
@@ -42,7 +43,6 @@ class Preset:
     url_from: str = ""
     keys: tuple[str, ...] = ()
     needs_key: bool = False
-    key_header: str = "authorization"
     organization: str = ""
     project: str = ""
     json_schema: SchemaUse = "without_tools"
@@ -116,9 +116,9 @@ PRESETS: Final[Mapping[str, Preset]] = {
     ),
     "azure": Preset(
         url=_azure,
+        url_from="AZURE_OPENAI_ENDPOINT",
         keys=("AZURE_OPENAI_API_KEY",),
         needs_key=True,
-        key_header="api-key",
         json_schema="always",
         what="OpenAI's models at Azure; a model is the name of a deployment",
     ),
@@ -129,12 +129,18 @@ PRESETS: Final[Mapping[str, Preset]] = {
         json_schema="always",
         what="OpenRouter",
     ),
-    "ollama": Preset(url=_ollama, keys=("OLLAMA_API_KEY",), send_reasoning="reasoning", what="Ollama"),
+    "ollama": Preset(
+        url=_ollama, url_from="OLLAMA_HOST", keys=("OLLAMA_API_KEY",), send_reasoning="reasoning", what="Ollama"
+    ),
     "vllm": Preset(
         url="http://localhost:8000/v1", keys=("VLLM_API_KEY",), send_reasoning="reasoning", what="vllm serve"
     ),
     "llamacpp": Preset(
-        url=_llamacpp, keys=("LLAMA_API_KEY",), send_reasoning="reasoning_content", what="llama.cpp's llama-server"
+        url=_llamacpp,
+        url_from="LLAMA_ARG_HOST",
+        keys=("LLAMA_API_KEY",),
+        send_reasoning="reasoning_content",
+        what="llama.cpp's llama-server",
     ),
     "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), what="LM Studio"),
 }
@@ -151,9 +157,9 @@ def base_url(name: str, endpoint: Endpoint) -> str:
     known = preset(name)
     if endpoint.base_url is not None:
         return endpoint.base_url
-    if known.url_from and (given := os.environ.get(known.url_from, "").strip()):
-        return given
-    return known.url(os.environ) if callable(known.url) else known.url
+    if callable(known.url):
+        return known.url(os.environ)
+    return (os.environ.get(known.url_from, "").strip() if known.url_from else "") or known.url
 
 
 def schema_use(name: str, endpoint: Endpoint) -> SchemaUse:
@@ -173,27 +179,27 @@ def service(name: str, endpoint: Endpoint) -> Service:
     """
     known, url = preset(name), base_url(name, endpoint).rstrip("/")
     if not url:
-        raise ConfigError(_no_url(name))
+        raise ConfigError(Advice(name).no_url())
     check_url(f"the base URL of the provider {name!r}", url)
     headers = {"content-type": "application/json"}
     key = _key(name, endpoint)
     given = {title.lower(): plain(value) for title, value in endpoint.headers.items()}
+    is_azure = name == "azure" or _is_within(url, *_AZURE)
     if key:
-        headers[known.key_header] = key if known.key_header != "authorization" else f"Bearer {key}"
+        headers |= {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
     elif known.needs_key and not given.keys() & {"authorization", "api-key"} and (name != "openai" or _is_openai(url)):
-        raise ConfigError(_no_key(name))
+        raise ConfigError(Advice(name).no_key())
     for title, value, variable in (
         ("openai-organization", endpoint.organization, known.organization),
         ("openai-project", endpoint.project, known.project),
     ):
         if found := value or (os.environ.get(variable, "") if variable else ""):
             headers[title] = found
-    is_openai = _is_openai(url) or name == "azure"
     return Service(
         url=url,
         query=f"?api-version={endpoint.api_version}" if endpoint.api_version else "",
         headers=headers | given,
-        is_openai=is_openai,
+        is_openai=is_azure or _is_openai(url),
         api=endpoint.api or ("responses" if _is_openai(url) else "chat"),
         send_reasoning=known.send_reasoning if endpoint.send_reasoning is None else endpoint.send_reasoning,
     )
@@ -201,8 +207,12 @@ def service(name: str, endpoint: Endpoint) -> Service:
 
 def _is_openai(url: str) -> bool:
     """Whether a base URL is OpenAI's own, of any of its regions."""
-    host = url.partition("://")[2].partition("/")[0].partition(":")[0].lower()
-    return host == "api.openai.com" or host.endswith(".api.openai.com")
+    return _is_within(url, "api.openai.com")
+
+
+def _is_within(url: str, *domains: str) -> bool:
+    host = f".{url.partition('://')[2].partition('/')[0].partition(':')[0].lower()}"
+    return any(host.endswith(f".{domain}") for domain in domains)
 
 
 def _key(name: str, endpoint: Endpoint) -> str:
@@ -212,22 +222,33 @@ def _key(name: str, endpoint: Endpoint) -> str:
     return next(filter(None, found), "")
 
 
-def _place(name: str) -> str:
-    """The table of a provider in the configuration."""
-    return "plugins.openai" if name == "openai" else f"plugins.openai.endpoints.{name}"
+class Advice:
+    """What to do about a provider that cannot be called.
 
+    Args:
+        name: The provider's name.
 
-def _no_key(name: str) -> str:
-    variable = preset(name).keys[0]
-    return (
-        f"the provider {name!r} has no key; set the environment variable {variable}, or in your becket.toml "
-        f'[{_place(name)}] api_key = {{ env = "{variable}" }}; see {DOCS}'
-    )
+    Attributes:
+        key: Where its key is set.
+        url: Where its address is set.
+    """
 
+    __slots__ = ("_name", "key", "url")
 
-def _no_url(name: str) -> str:
-    first = "set AZURE_OPENAI_ENDPOINT, or " if name == "azure" else "set "
-    return (
-        f"the provider {name!r} has no base URL; {first}in your becket.toml [{_place(name)}] "
-        f'base_url = "https://..."; see {DOCS}'
-    )
+    def __init__(self, name: str) -> None:
+        known = preset(name)
+        table = "plugins.openai" if name == "openai" else f"plugins.openai.endpoints.{name}"
+        variable = known.keys[0] if known.keys else f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY"
+        key = f'in your becket.toml [{table}] api_key = {{ env = "{variable}" }}'
+        url = f'in your becket.toml [{table}] base_url = "https://..."'
+        self._name = name
+        self.key = f"set {f'the environment variable {variable}, or ' if known.keys else ''}{key}; see {DOCS}"
+        self.url = f"set {f'{known.url_from}, or ' if known.url_from else ''}{url}; see {DOCS}"
+
+    def no_key(self) -> str:
+        """There is none, and the service takes no request without one."""
+        return f"the provider {self._name!r} has no key; {self.key}"
+
+    def no_url(self) -> str:
+        """Nothing says where the service is."""
+        return f"the provider {self._name!r} has no base URL; {self.url}"

@@ -54,13 +54,7 @@ def strict(schema: dict[str, Any]) -> bool:
 
 def _takes(schema: Any, levels: int, left: list[int]) -> bool:
     """Whether a schema within one is taken; `left` counts the properties that there may still be."""
-    if not isinstance(schema, dict) or levels < 0 or not _KEYWORDS >= schema.keys():
-        return False
-    if not schema.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
-        return False  # a schema of anything
-    if "$ref" in schema and schema.keys() - {"$ref", "description", "title"}:
-        return False
-    if schema.get("format", "date") not in _FORMATS:
+    if not isinstance(schema, dict) or levels < 0 or not _is_supported(schema):
         return False
     kinds = schema.get("type", ())
     if ("object" in kinds or "properties" in schema) and not _is_closed(schema, left):
@@ -68,6 +62,14 @@ def _takes(schema: Any, levels: int, left: list[int]) -> bool:
     if "array" in kinds and "items" not in schema:
         return False
     return all(_takes(inner, levels - 1, left) for inner in _inner(schema))
+
+
+def _is_supported(schema: dict[str, Any]) -> bool:
+    """Whether it has the keywords that it must have, and none but those that are known."""
+    if "$ref" in schema:
+        return schema.keys() <= {"$ref", "description", "title"}
+    says_what = bool(schema.keys() & {"type", "anyOf", "enum", "const"})  # not a schema of anything
+    return says_what and schema.keys() <= _KEYWORDS and schema.get("format", "date") in _FORMATS
 
 
 def _is_closed(schema: dict[str, Any], left: list[int]) -> bool:

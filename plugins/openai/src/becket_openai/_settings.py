@@ -33,7 +33,11 @@ SchemaUse: TypeAlias = Literal["always", "without_tools", "never"]
 ReasoningMember: TypeAlias = Literal["reasoning_content", "reasoning", ""]
 """The member of a message in which a service wants the model's reasoning back; empty where it does not."""
 
-_CHOICES: Final = {"api": get_args(ApiName), "json_schema": get_args(SchemaUse), "send_reasoning": get_args(ReasoningMember)}
+_CHOICES: Final = {
+    "api": get_args(ApiName),
+    "json_schema": get_args(SchemaUse),
+    "send_reasoning": get_args(ReasoningMember),
+}
 
 
 @dataclass(kw_only=True)
@@ -124,7 +128,9 @@ def check_url(what: str, url: str) -> None:
     if parts is not None and (parts.username is not None or parts.password is not None):
         raise ConfigError(f"{what} has a name or password in it; give the key as api_key, or under headers")
     if not fits:
-        raise ConfigError(f"{what} is {url!r}; it is a URL that starts with http:// or https://, as http://localhost:8000/v1")
+        raise ConfigError(
+            f"{what} is {url!r}; it is a URL that starts with http:// or https://, as http://localhost:8000/v1"
+        )
 
 
 def plain(secret: object) -> str:

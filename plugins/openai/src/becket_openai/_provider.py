@@ -1,0 +1,137 @@
+"""OpenAI, or a service like it, as a model provider."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from becket import ConfigError, ModelInfo
+
+from becket_openai._presets import Advice, schema_use, service
+from becket_openai._settings import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from becket import ModelEvent, ModelRequest
+    from becket_wire import Client
+    from pydantic import SecretStr
+
+    from becket_openai._api import Api
+    from becket_openai._presets import Service
+    from becket_openai._settings import ApiName
+
+__all__ = ["OpenAIProvider"]
+
+
+class OpenAIProvider:
+    """The models of one service that speaks the wire of OpenAI, as `name:model`.
+
+    Settings that are not given come from what is known of the service by its name, and from its environment variables,
+    which are read at a model call: a key may be set after the provider was made, and be changed.
+
+    Args:
+        name: The provider's name. What the package knows without settings: `openai`, `azure`, `openrouter`, `ollama`,
+            `vllm`, `llamacpp`, `lmstudio`.
+        base_url: Where its paths begin, as `http://localhost:8000/v1`.
+        api_key: Its key.
+        api: `chat` or `responses`; see `Endpoint`.
+        headers: Headers of every request; they may hold secrets, and are shown nowhere.
+        endpoint: Its other settings, and those above where they are not given.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str = "openai",
+        *,
+        base_url: str | None = None,
+        api_key: str | SecretStr | None = None,
+        api: ApiName | None = None,
+        headers: Mapping[str, str | SecretStr] | None = None,
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        said = {"base_url": base_url, "api_key": api_key, "api": api, "headers": headers and dict(headers)}
+        changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        self.name = name
+        self._endpoint = replace(endpoint or Endpoint(), **changes)
+        self.default_model = self._endpoint.default_model
+        self._used: tuple[Service, Api, Client] | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenAIProvider({self.name!r})"
+
+    def models(self) -> Sequence[ModelInfo]:
+        """The default model, if it has one: what a service offers changes, and `list_models` asks it."""
+        return [ModelInfo(self.default_model)] if self.default_model else []
+
+    def takes_schema(self, model: str, /, *, with_tools: bool) -> bool:  # noqa: ARG002  the service decides
+        """Whether structured output is asked for by a JSON schema."""
+        use = schema_use(self.name, self._endpoint)
+        return use == "always" or (use == "without_tools" and not with_tools)
+
+    async def stream(self, request: ModelRequest, /) -> AsyncIterator[ModelEvent]:
+        """Call a model.
+
+        Raises:
+            ConfigError: There is no key or no address, or the request holds what the service does not take.
+            ProviderError: The service refused or failed.
+        """
+        service, api, client = self._service()
+        body = api.encode(request)
+        async with client.post(service.at(api.path), headers=service.headers, body=body) as reply:
+            answer = api.answer(request, reply)
+            take = answer.take
+            async for batch in reply.events():
+                for data in batch:
+                    for event in take(data):
+                        yield event
+                if answer.done:
+                    await reply.finish()
+                    break
+            finished = answer.finish()
+        yield finished
+
+    async def list_models(self) -> Sequence[ModelInfo]:
+        """The models that the service says it has.
+
+        Raises:
+            ConfigError: There is no key or no address.
+            ProviderError: The service refused or failed, or what it sent is no list of models.
+        """
+        from becket_openai._models import listed
+
+        service, _, client = self._service()
+        return listed(self.name, await client.get_json(service.at("models"), headers=service.headers))
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        if self._used is not None:
+            await self._used[2].aclose()
+
+    def _service(self) -> tuple[Service, Api, Client]:
+        """The service as it is set now, how it is spoken to, and by which client."""
+        now = service(self.name, self._endpoint)
+        if self._used is None:
+            self._used = now, self._make_api(now), self._make_client()
+        elif self._used[0] != now:
+            self._used = now, self._make_api(now), self._used[2]
+        return self._used
+
+    def _make_api(self, now: Service) -> Api:
+        if now.api == "chat":
+            from becket_openai._chat import ChatApi
+
+            return ChatApi(now)
+        raise ConfigError(f"the provider {self.name!r} is set to the Responses API, which this version has not")
+
+    def _make_client(self) -> Client:
+        from becket_wire import Client, TimeLimits
+
+        from becket_openai._errors import explanation
+
+        own, advice = self._endpoint, Advice(self.name)
+        limits = TimeLimits(connect=own.connect_seconds, read=own.read_seconds, total=own.total_seconds)
+        return Client(self.name, limits=limits, explain=explanation(advice.key), hint=advice.url)

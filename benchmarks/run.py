@@ -19,6 +19,7 @@ from typing import Any
 
 import encoding
 import memory
+import overhttp
 import processes
 import streams
 import toolcycles
@@ -50,6 +51,10 @@ ROWS: dict[str, Row] = {
     "json": encoding.encoding,
     "installed": processes.installed,
     **_on_both("first", streams.first),
+    **_on_both("http-text", overhttp.text),
+    **_on_both("http-rounds", overhttp.rounds),
+    **_on_both("http-first", overhttp.first),
+    **_on_both("http-crowd", overhttp.crowd),
     "command": processes.command,
 }
 

@@ -28,6 +28,12 @@ class TimeLimits:
     read: float | None = 300.0
     total: float | None = None
 
+    @property
+    def head(self) -> float | None:
+        """Until the head of a reply is there, the connection included; None: no limit."""
+        both = None if self.connect is None or self.read is None else self.connect + self.read
+        return min((seconds for seconds in (both, self.total) if seconds is not None), default=None)
+
     def __post_init__(self) -> None:
         for item in fields(self):
             given = getattr(self, item.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ class AiohttpTransport:
 
     def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
+        self._head = limits.head
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=tls()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
@@ -43,16 +45,19 @@ class AiohttpTransport:
         """Send a request, and read the head of its reply."""
         data = io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
         try:
-            response = await self._session.request(
-                method,
-                yarl.URL(url, encoded=True),
-                headers=headers,
-                data=data,
-                proxy=proxy,
-                allow_redirects=False,
-            )
+            async with asyncio.timeout(self._head):  # a fifth of what anyio's costs
+                response = await self._session.request(
+                    method,
+                    yarl.URL(url, encoded=True),
+                    headers=headers,
+                    data=data,
+                    proxy=proxy,
+                    allow_redirects=False,
+                )
         except aiohttp.ConnectionTimeoutError as error:
             raise silent(self._limits.connect, "there was no connection") from error
+        except TimeoutError as error:
+            raise silent(self._head, "nothing came") from error
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
             raise untrusted(error) from error
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
@@ -93,6 +98,15 @@ class AiohttpExchange:
             raise cut(error) from error
         self._waiting = False
         return chunk
+
+    async def drain(self, seconds: float) -> None:
+        """Read the rest; nearly always it has come with the last event."""
+        if self._content.at_eof():
+            return
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(seconds):
+                while await self._content.readany():
+                    pass
 
     async def aclose(self) -> None:
         """Let go of the connection; aiohttp has it back already where the body has ended."""

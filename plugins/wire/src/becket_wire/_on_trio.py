@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -10,12 +11,12 @@ import anyio
 import httpcore2
 
 from becket_wire._environment import tls
+from becket_wire._errors import Failure
 from becket_wire._seam import cannot_connect, cut, silent, untrusted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from becket_wire._errors import Failure
     from becket_wire._limits import TimeLimits
 
 __all__ = ["HttpcoreTransport"]
@@ -45,11 +46,12 @@ class HttpcoreTransport:
         given.append((b"Content-Length", str(len(body or b"")).encode()))
         request = httpcore2.Request(method, url, headers=given, content=body, extensions={"timeout": self._timeout})
         try:
-            response = await self._pool(proxy).handle_async_request(request)
+            with anyio.fail_after(self._limits.head):
+                response = await self._pool(proxy).handle_async_request(request)
         except httpcore2.ConnectTimeout as error:
             raise silent(self._limits.connect, "there was no connection") from error
-        except httpcore2.TimeoutException as error:
-            raise silent(self._limits.read, "nothing came") from error
+        except (httpcore2.TimeoutException, TimeoutError) as error:
+            raise silent(self._limits.head, "nothing came") from error
         except (httpcore2.ConnectError, httpcore2.ProxyError) as error:
             raise _tls_of(error) or cannot_connect(error, proxy=proxy) from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
@@ -95,6 +97,12 @@ class HttpcoreExchange:
             raise silent(self._seconds, "nothing came") from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             raise cut(error) from error
+
+    async def drain(self, seconds: float) -> None:
+        """Read the rest."""
+        with anyio.move_on_after(seconds), contextlib.suppress(Failure):
+            while await self.read():
+                pass
 
     async def aclose(self) -> None:
         """Give the connection back, or close it; also where the task is being cancelled."""

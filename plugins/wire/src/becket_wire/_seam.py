@@ -33,6 +33,10 @@ class Exchange(Protocol):
         """
         ...
 
+    async def drain(self, seconds: float) -> None:
+        """Read the rest of the body and forget it, for so long at most; an error ends it."""
+        ...
+
     async def aclose(self) -> None:
         """Give the connection back where the body has ended, else close it at once. Takes no time that matters."""
         ...

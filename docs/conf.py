@@ -64,7 +64,7 @@ html_css_files = ["becket.css"]
 
 _GOOGLE = Config(napoleon_use_rtype=False, napoleon_custom_sections=[("Attributes", "params_style")])
 _TOP = ("class", "exception", "function", "data", "type")
-_OUTSIDE = (builtins, typing, typing_extensions, collections.abc, types)
+_OUTSIDE = (builtins, typing, typing_extensions, collections.abc, contextlib, types)
 
 
 class _Name(PyXRefRole):

@@ -7,10 +7,11 @@ trio; either is imported at the first request.
 
 from __future__ import annotations
 
-from becket_wire._client import Client, Reply
+from becket_wire._client import Client
 from becket_wire._errors import ErrorDetails, Explain
 from becket_wire._limits import TimeLimits
 from becket_wire._ndjson import LineSplitter
+from becket_wire._reply import Reply
 from becket_wire._results import text_of
 from becket_wire._split import TooLongError
 from becket_wire._sse import EventSplitter

@@ -48,9 +48,7 @@ class Client:
         self._limits = limits or TimeLimits()
         self._explain = explain
         self._hint = hint
-        self._checked: str | None = (
-            None  # the URL that was last found to be one: it is the same for all requests, or nearly
-        )
+        self._checked: str | None = None  # the URL that was last found to be one; it changes seldom
         self._kept: RunVar[_Kept] = RunVar("becket_wire")
 
     def __repr__(self) -> str:

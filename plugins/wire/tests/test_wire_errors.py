@@ -97,8 +97,14 @@ def test_a_date_is_a_wait_from_now() -> None:
 
 
 def test_keys_that_a_service_quotes_are_masked() -> None:
-    secrets = secrets_of({"Authorization": "Bearer sk-1", "X-Api-Key": "sk-2", "Accept": "sk-3", "api-key": ""})
-    assert secrets == ("sk-1", "sk-2")
-    assert mask_secrets("Incorrect API key: sk-1, sk-2", secrets) == "Incorrect API key: [secret], [secret]"
-    error = voice(401, secrets).of(ErrorDetails(message="no such key: sk-1"))
-    assert "sk-1" not in f"{error} {error!r}"
+    headers = {"Authorization": "Bearer sk-11111", "X-Portkey-Api-Key": "sk-22222", "Accept": "text/plain", "key": ""}
+    secrets = secrets_of(headers)
+    assert secrets == ("sk-11111", "sk-22222")
+    assert mask_secrets("Incorrect API key: sk-11111, sk-22222", secrets) == "Incorrect API key: [secret], [secret]"
+    error = voice(401, secrets).of(ErrorDetails(message="no such key: sk-11111"))
+    assert "sk-11111" not in f"{error} {error!r}"
+
+
+def test_what_local_servers_are_given_for_a_key_is_no_secret() -> None:
+    """Else the word could stand in no error, `-t none` included."""
+    assert secrets_of({"Authorization": "Bearer none", "api-key": "ollama"}) == ()

@@ -62,6 +62,10 @@ def test_a_result_is_its_text_and_its_json_in_lines() -> None:
     assert text_of(result) == 'é\n{"a":[1]}'
 
 
+def test_integers_of_any_size_are_written() -> None:
+    assert text_of(ToolResult("1", "success", (Json({"é": 2**70}),))) == '{"é":1180591620717411303424}'
+
+
 def test_a_result_without_text_says_what_became_of_the_call() -> None:
     """Services refuse an empty one."""
     assert text_of(ToolResult("1", "success")) == "done"

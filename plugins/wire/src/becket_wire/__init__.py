@@ -12,7 +12,7 @@ from becket_wire._errors import ErrorDetails, Explain
 from becket_wire._limits import TimeLimits
 from becket_wire._ndjson import LineSplitter
 from becket_wire._reply import Reply
-from becket_wire._results import text_of
+from becket_wire._results import dumps, text_of
 from becket_wire._split import TooLongError
 from becket_wire._sse import EventSplitter
 from becket_wire._transcript import Transcript
@@ -27,5 +27,6 @@ __all__ = [
     "TimeLimits",
     "TooLongError",
     "Transcript",
+    "dumps",
     "text_of",
 ]

@@ -27,7 +27,13 @@ REQUEST_IDS: Final = (
 )
 """Headers in which services name a request, for who asks their support about it."""
 
-SECRET: Final = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+_SECRET: Final = ("auth", "key", "token", "secret", "cookie", "password")
+"""What is in the names of headers that hold secrets."""
+
+_SHORTEST: Final = 8
+"""Characters of a secret at least. Local servers are given keys such as `none`, and that is a word."""
+
+_PLAIN: Final = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
 
 _SHOWN: Final = 600
 """Characters of a body that is no error document of the service's that an error quotes."""
@@ -88,10 +94,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The secret values among a request's headers, without the scheme before them."""
-    return tuple(
-        secret for name, value in headers.items() if name.lower() in SECRET and (secret := value.split(" ")[-1])
-    )
+    """The secret values among a request's headers, by the headers' names, without the scheme before them."""
+    found = []
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in _PLAIN and any(part in lower for part in _SECRET):
+            secret = value.rpartition(" ")[2]
+            if len(secret) >= _SHORTEST:
+                found.append(secret)
+    return tuple(found)
 
 
 def mask_secrets(text: str, secrets: tuple[str, ...]) -> str:

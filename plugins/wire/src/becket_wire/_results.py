@@ -1,8 +1,9 @@
-"""A tool's result as models read it."""
+"""JSON, and a tool's result as models read it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from becket import Json, Text
@@ -10,7 +11,15 @@ from becket import Json, Text
 if TYPE_CHECKING:
     from becket import ToolResult
 
-__all__ = ["text_of"]
+__all__ = ["dumps", "text_of"]
+
+
+def dumps(value: Any) -> bytes:
+    """A JSON value as JSON, without spaces; integers may have any size, which msgspec alone does not write."""
+    try:
+        return msgspec.json.encode(value)
+    except OverflowError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def text_of(result: ToolResult) -> str:
@@ -23,5 +32,5 @@ def text_of(result: ToolResult) -> str:
         if isinstance(block, Text):
             parts.append(block.text)
         elif isinstance(block, Json):
-            parts.append(msgspec.json.encode(block.value).decode())
+            parts.append(dumps(block.value).decode())
     return "\n".join(parts) or ("done" if result.status == "success" else result.status)

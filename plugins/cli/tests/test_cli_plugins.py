@@ -204,6 +204,73 @@ def test_a_provider_that_cannot_list_its_models_does_not_hide_the_others(becket:
     assert "becket: the provider 'mute' cannot list its models: OSError: no list" in ended.stderr
 
 
+LISTING = """
+import sys
+from becket import ModelInfo, ProviderError, hookimpl
+from becket.testing import ScriptedProvider, text
+
+class Listing(ScriptedProvider):
+    async def list_models(self):
+        if self.name == "broken":
+            raise ProviderError("the key is refused", status=401, code="invalid_api_key", request_id="req_1")
+        return [ModelInfo("asked", "from the service"), ModelInfo("large")]
+    async def aclose(self):
+        print("closed", file=sys.stderr)
+
+@hookimpl
+def register_providers():
+    return [Listing(text("x"), name="listing", model="large"), Listing(text("x"), name="broken")]
+"""
+
+
+def test_without_a_name_no_service_is_asked_for_its_models(becket: Any) -> None:
+    becket.install("listing", LISTING)
+    ended = becket("models")
+    assert "asked" not in ended.stdout
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_service_of_a_named_provider_is_asked_for_its_models(becket: Any) -> None:
+    becket.install("listing", LISTING)
+    ended = becket("models", "listing", "--json")
+    assert [(row["name"], row["default"], row["description"]) for row in json.loads(ended.stdout)] == [
+        ("listing:asked", False, "from the service"),
+        ("listing:large", True, ""),
+    ]
+    assert (ended.returncode, ended.stderr) == (0, "closed\n")
+
+
+def test_a_service_that_refuses_to_list_its_models_is_an_error_with_its_own_words(becket: Any) -> None:
+    becket.install("listing", LISTING)
+    ended = becket("models", "broken")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "closed\nbecket: the key is refused (code invalid_api_key, request req_1)\n"
+
+
+def test_a_provider_that_cannot_ask_shows_the_models_that_it_knows_and_says_so(becket: Any) -> None:
+    ended = becket("models", "fake", "--json")
+    assert "fake:hello" in {row["name"] for row in json.loads(ended.stdout)}
+    assert ended.stderr.startswith("becket: the provider 'fake' cannot ask its service; these are the models")
+
+
+def test_a_provider_that_is_not_there_is_no_empty_list(becket: Any) -> None:
+    ended = becket("models", "fakee:hello")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "there is no provider 'fakee:hello'; did you mean 'fake'?" in ended.stderr
+
+
+def test_a_run_that_a_service_refuses_says_what_it_calls_that(becket: Any) -> None:
+    becket.install(
+        "refuses",
+        "from becket import ProviderError, hookimpl\nfrom becket.testing import ScriptedProvider\n"
+        "error = ProviderError('refused', code='invalid_api_key', request_id='req_1')\n"
+        "@hookimpl\ndef register_providers(): return [ScriptedProvider([error], name='refuses')]",
+    )
+    said = "refused (code invalid_api_key, request req_1)"
+    assert f"failed: ProviderError: {said}" in becket("run", "-m", "refuses", "hi").stderr
+    assert f"the run failed: {said}" in becket("run", "--json", "-p", "no:console", "-m", "refuses", "hi").stderr
+
+
 def test_without_providers_the_list_says_what_to_install(becket: Any) -> None:
     ended = becket("models", "-p", "no:fake", "-p", "no:local")
     assert (ended.returncode, ended.stdout) == (0, "")

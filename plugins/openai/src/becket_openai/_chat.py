@@ -13,7 +13,9 @@ from becket_openai._json import dumps, members
 from becket_openai._schemas import strict
 
 if TYPE_CHECKING:
-    from becket import ModelRequest, OutputSpec, ToolSpec
+    from collections.abc import Callable, Sequence
+
+    from becket import Message, ModelRequest, OutputSpec, ToolSpec
 
     from becket_openai._api import Failures
     from becket_openai._presets import Service
@@ -28,6 +30,7 @@ class ChatApi:
     """See `becket_openai._api.Api`.
 
     Args:
+        provider: The provider's name.
         service: The endpoint.
 
     Attributes:
@@ -36,15 +39,16 @@ class ChatApi:
 
     path = "chat/completions"
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, provider: str, service: Service) -> None:
+        self._provider = provider
         self._is_openai = service.is_openai
-        self._encode = Messages(reasoning=service.send_reasoning).encode
+        self._send_reasoning = service.send_reasoning
 
     def encode(self, request: ModelRequest, /) -> list[bytes]:
         """The body: the messages first, which grow at their end, and after them what is the same in every cycle."""
-        kept: _Kept | None = request.kept.get(self)
+        kept: _Kept | None = request.kept.get((self, request.model))
         if kept is None:
-            kept = request.kept[self] = _Kept(Transcript(self._encode))
+            kept = request.kept[self, request.model] = _Kept(self._messages(request.model).encode)
         pieces = kept.transcript.pieces(request.messages)
         if request.system:
             pieces.insert(0, dumps({"role": "system", "content": request.system}))
@@ -53,9 +57,12 @@ class ChatApi:
             kept.same, kept.rest = same, members(self._options(request))
         return [b'{"messages":[', b",".join(pieces), b"]", kept.rest, b"}"]
 
-    def answer(self, request: ModelRequest, failures: Failures, /) -> ChatAnswer:  # noqa: ARG002  as the protocol has it
+    def answer(self, request: ModelRequest, failures: Failures, /) -> ChatAnswer:
         """What reads the answer."""
-        return ChatAnswer(failures)
+        return ChatAnswer(self._provider, request.model, failures)
+
+    def _messages(self, model: str) -> Messages:
+        return Messages(self._provider, model, reasoning=self._send_reasoning)
 
     def _options(self, request: ModelRequest) -> dict[str, Any]:
         """What a body has besides the messages.
@@ -95,12 +102,16 @@ class ChatApi:
 
 
 class _Kept:
-    """What is kept of a run: its messages as JSON, and what follows them, for as long as that is the same."""
+    """What is kept of a run: its messages as JSON, and what follows them, for as long as that is the same.
+
+    Args:
+        encode: Writes a message.
+    """
 
     __slots__ = ("rest", "same", "transcript")
 
-    def __init__(self, transcript: Transcript) -> None:
-        self.transcript = transcript
+    def __init__(self, encode: Callable[[Message, Sequence[Message]], bytes]) -> None:
+        self.transcript = Transcript(encode)
         self.same: tuple[object, ...] = ()
         self.rest: bytes | None = None
 

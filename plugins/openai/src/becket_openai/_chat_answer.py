@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from becket import ModelFinished, ReasoningDelta, TextDelta, Usage
+from becket import ExtensionDelta, ModelFinished, ReasoningDelta, TextDelta, Usage
 
 from becket_openai._chat_calls import CallDelta, Calls, Function
+from becket_openai._chat_extras import Extras
 from becket_openai._errors import details
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class _Delta(msgspec.Struct, gc=False):
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
     function_call: Function | None = None  # of before there were several
+    reasoning_details: list[dict[str, Any]] | None = None  # OpenRouter; see `Extras`
+    extra_content: Any = None  # Google; as above
 
     def is_plain(self) -> bool:
         """Whether there is nothing but content."""
@@ -39,6 +42,8 @@ class _Delta(msgspec.Struct, gc=False):
             and self.reasoning is None
             and self.refusal is None
             and self.function_call is None
+            and self.reasoning_details is None
+            and self.extra_content is None
         )
 
 
@@ -79,6 +84,7 @@ class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
+    id: Any = None
     object: str | None = None
     message: Any = None  # of an error that is not wrapped: vLLM's
     code: Any = None
@@ -104,16 +110,32 @@ class ChatAnswer:
     """One answer; see `becket_openai._api.Answer`.
 
     Args:
+        provider: The provider's name.
+        model: The model that is asked.
         failures: Makes the errors.
 
     Attributes:
         done: Whether the stream has said that it is complete.
     """
 
-    __slots__ = ("_calls", "_failures", "_reason", "_refused", "_stopped_at", "_usage", "done")
+    __slots__ = (
+        "_calls",
+        "_extras",
+        "_failures",
+        "_id",
+        "_provider",
+        "_reason",
+        "_refused",
+        "_stopped_at",
+        "_usage",
+        "done",
+    )
 
-    def __init__(self, failures: Failures) -> None:
+    def __init__(self, provider: str, model: str, failures: Failures) -> None:
+        self._provider = provider
         self._failures = failures
+        self._extras = Extras(model)
+        self._id: Any = None
         self._calls = Calls(_CALLS)
         self._reason: str | None = None
         self._stopped_at: Any = None
@@ -136,15 +158,15 @@ class ChatAnswer:
         choice = chunk.choices[0]
         if choice.index:  # of several answers, which only `extra` can ask for
             return ()
-        if choice.finish_reason is not None:
-            self._end(choice)
-        return () if choice.delta is None else self._events(choice.delta)
+        events = () if choice.delta is None else self._events(choice.delta)
+        return events if choice.finish_reason is None else [*events, *self._end(chunk, choice)]
 
     def finish(self) -> ModelFinished:
         """The stop reason and the usage."""
         if self._reason is None and not self.done:
             raise self._failures.cut_off("its finish reason")
-        return ModelFinished(self._stop(), self._usage.counted())
+        response_id = self._id if isinstance(self._id, str) and self._id else None
+        return ModelFinished(self._stop(), self._usage.counted(), response_id=response_id)
 
     def _decoded(self, data: bytes) -> _Chunk:
         try:
@@ -168,6 +190,8 @@ class ChatAnswer:
         content = delta.content
         if isinstance(content, str) and content and delta.is_plain():
             return (TextDelta(content, _TEXT),)
+        if delta.reasoning_details is not None or delta.extra_content is not None:
+            self._extras.take(delta.reasoning_details, delta.extra_content)
         events: list[ModelEvent] = []
         if thought := delta.reasoning_content or (delta.reasoning if isinstance(delta.reasoning, str) else ""):
             events.append(ReasoningDelta(thought, _REASONING))
@@ -184,11 +208,14 @@ class ChatAnswer:
             events.append(self._calls.take(CallDelta(index=0, function=delta.function_call)))
         return events
 
-    def _end(self, choice: _Choice) -> None:
+    def _end(self, chunk: _Chunk, choice: _Choice) -> Sequence[ModelEvent]:
+        """The event of what is to be kept, once all of the answer is there but its usage."""
         if choice.finish_reason in _FAILED:
             raise self._failures.broken(details(f"the service gave up ({choice.finish_reason})"))
-        self._reason = choice.finish_reason
-        self._stopped_at = choice.stop_reason
+        again = self._reason is not None
+        self._reason, self._stopped_at, self._id = choice.finish_reason, choice.stop_reason, chunk.id
+        extras = None if again else self._extras.data(self._calls)
+        return () if extras is None else (ExtensionDelta(self._provider, extras, _CALLS + self._calls.made),)
 
     def _stop(self) -> StopReason:
         reason = _STOPS.get((self._reason or "stop").lower(), "end_turn")

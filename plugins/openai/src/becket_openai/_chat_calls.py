@@ -31,17 +31,19 @@ class CallDelta(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
+    extra_content: Any = None  # Google
 
 
 class _Call:
     """A call as far as it has come."""
 
-    __slots__ = ("block", "fragments", "id", "name")
+    __slots__ = ("block", "extra", "fragments", "id", "name")
 
     def __init__(self, block: int, call_id: str, name: str) -> None:
         self.block = block
         self.id = call_id
         self.name = name
+        self.extra: Any = None
         self.fragments: list[str] = []
 
     def is_another(self, name: str, fragment: str) -> bool:
@@ -75,6 +77,11 @@ class Calls:
         """How many calls there are."""
         return len(self._all)
 
+    def extras(self) -> list[Any]:
+        """What came beside each call, in order; empty where there is nothing."""
+        extras = [call.extra for call in self._all]
+        return extras if any(extras) else []
+
     def take(self, delta: CallDelta) -> ToolCallDelta:
         """The event of a fragment."""
         function = delta.function
@@ -82,6 +89,7 @@ class Calls:
         fragment = arguments if isinstance(arguments, str) else "" if arguments is None else dumps(arguments).decode()
         call = self._of(delta, name, fragment) or self._begin(delta, name)
         call.fragments.append(fragment)
+        call.extra = delta.extra_content or call.extra
         return ToolCallDelta(call.id, call.name, fragment, call.block)
 
     def _of(self, delta: CallDelta, name: str, fragment: str) -> _Call | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from becket import ConfigError, Document, Image, Json, Reasoning, Text, ToolCall, ToolResult
+from becket import ConfigError, Document, Extension, Image, Json, Reasoning, Text, ToolCall, ToolResult
 
+from becket_openai._chat_extras import given_back
 from becket_openai._ids import legal_id, legal_name
 from becket_openai._json import dumps
 
@@ -20,15 +21,19 @@ _AUDIO: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", 
 
 
 class Messages:
-    """Writes messages for one endpoint.
+    """Writes messages for one model of an endpoint.
 
     Args:
+        provider: The provider's name.
+        model: The model.
         reasoning: The member of an assistant's message in which the service wants its reasoning back, or empty.
     """
 
-    __slots__ = ("_reasoning",)
+    __slots__ = ("_model", "_provider", "_reasoning")
 
-    def __init__(self, *, reasoning: str = "") -> None:
+    def __init__(self, provider: str, model: str, *, reasoning: str = "") -> None:
+        self._provider = provider
+        self._model = model
         self._reasoning = reasoning
 
     def encode(self, message: Message, before: Sequence[Message]) -> bytes:  # noqa: ARG002  as `Transcript` has it
@@ -57,6 +62,9 @@ class Messages:
             written["tool_calls"] = calls
         if self._reasoning and (thought := _thought(message)):
             written[self._reasoning] = thought
+        for block in message.content:
+            if isinstance(block, Extension) and block.provider == self._provider:
+                given_back(block.data, self._model, written)
         return written
 
 

@@ -124,7 +124,7 @@ class OpenAIProvider:
         if now.api == "chat":
             from becket_openai._chat import ChatApi
 
-            return ChatApi(now)
+            return ChatApi(self.name, now)
         raise ConfigError(f"the provider {self.name!r} is set to the Responses API, which this version has not")
 
     def _make_client(self) -> Client:

@@ -330,6 +330,18 @@ CASES = {
         ),
         params={"temperature": 1, "reasoning_effort": "low", "top_logprobs": 2},
     ),
+    "options within options": Case(
+        ASKED,
+        HI,
+        tools=(WEATHER, TIME),
+        options=ModelOptions(
+            extra={"stream_options": {"include_obfuscation": False}, "tools": [{"type": "custom", "custom": {}}]}
+        ),
+        params={
+            "stream_options": {"include_usage": True, "include_obfuscation": False},
+            "tools": [*TOOLS, {"type": "custom", "custom": {}}],
+        },
+    ),
     "schema": Case(
         ASKED,
         HI,
@@ -392,8 +404,7 @@ async def test_the_official_client_and_we_send_the_same(case: Case) -> None:
             model="gpt-5.4-nano",
             messages=case.wanted,
             stream=True,
-            stream_options={"include_usage": True},
-            **case.params,
+            **{"stream_options": {"include_usage": True}, **case.params},
         )
         async for _ in stream:
             pass

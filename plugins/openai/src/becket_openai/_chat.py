@@ -9,7 +9,7 @@ from becket_wire import Transcript
 
 from becket_openai._chat_answer import ChatAnswer
 from becket_openai._chat_messages import Messages
-from becket_openai._json import dumps, members
+from becket_openai._json import dumps, laid_over, members
 from becket_openai._schemas import strict
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ChatApi:
                 body["tool_choice"] = _choice(options.tool_choice)
         if request.output is not None and request.output.mode == "schema":
             body["response_format"] = _format(request.output)
-        return {name: value for name, value in {**body, **options.extra}.items() if value is not None}
+        return laid_over(body, options.extra)
 
     def _tool(self, tool: ToolSpec) -> dict[str, Any]:
         function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.schema}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["dumps", "members"]
+__all__ = ["dumps", "laid_over", "members"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,3 +30,17 @@ def dumps(value: object) -> bytes:
 def members(body: Mapping[str, object]) -> bytes:
     """The members of a JSON object without its braces, each with a comma before it: to go on one that is begun."""
     return b"".join(b",%b:%b" % (dumps(key), dumps(value)) for key, value in body.items())
+
+
+def laid_over(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with `extra` laid over it: objects are merged, tools are added, None takes a member out."""
+    merged = dict(body)
+    for name, value in extra.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[name] = {**old, **value}
+        elif name == "tools" and old and isinstance(value, list):
+            merged[name] = [*old, *value]
+        else:
+            merged[name] = value
+    return {name: value for name, value in merged.items() if value is not None}

@@ -36,7 +36,7 @@ class Preset:
         project: As above.
         json_schema: When structured output is asked for by a schema.
         send_reasoning: The member in which reasoning goes back.
-        what: What it is, in a line.
+        program: The program that has to run for it, where it is none of somebody else's.
     """
 
     url: str | Callable[[Mapping[str, str]], str] = ""
@@ -47,7 +47,7 @@ class Preset:
     project: str = ""
     json_schema: SchemaUse = "without_tools"
     send_reasoning: ReasoningMember = ""
-    what: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,6 @@ PRESETS: Final[Mapping[str, Preset]] = {
         organization="OPENAI_ORG_ID",
         project="OPENAI_PROJECT_ID",
         json_schema="always",
-        what="OpenAI",
     ),
     "azure": Preset(
         url=_azure,
@@ -120,29 +119,26 @@ PRESETS: Final[Mapping[str, Preset]] = {
         keys=("AZURE_OPENAI_API_KEY",),
         needs_key=True,
         json_schema="always",
-        what="OpenAI's models at Azure; a model is the name of a deployment",
     ),
     "openrouter": Preset(
         url="https://openrouter.ai/api/v1",
         keys=("OPENROUTER_API_KEY",),
         needs_key=True,
         json_schema="always",
-        what="OpenRouter",
     ),
     "ollama": Preset(
-        url=_ollama, url_from="OLLAMA_HOST", keys=("OLLAMA_API_KEY",), send_reasoning="reasoning", what="Ollama"
+        url=_ollama, url_from="OLLAMA_HOST", keys=("OLLAMA_API_KEY",), send_reasoning="reasoning", program="Ollama"
     ),
     "vllm": Preset(
-        url="http://localhost:8000/v1", keys=("VLLM_API_KEY",), send_reasoning="reasoning", what="vllm serve"
+        url="http://localhost:8000/v1", keys=("VLLM_API_KEY",), send_reasoning="reasoning", program="vllm serve"
     ),
     "llamacpp": Preset(
         url=_llamacpp,
         url_from="LLAMA_ARG_HOST",
         keys=("LLAMA_API_KEY",),
         send_reasoning="reasoning_content",
-        what="llama.cpp's llama-server",
     ),
-    "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), what="LM Studio"),
+    "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), program="LM Studio"),
 }
 _UNKNOWN: Final = Preset()
 
@@ -240,10 +236,11 @@ class Advice:
         table = "plugins.openai" if name == "openai" else f"plugins.openai.endpoints.{name}"
         variable = known.keys[0] if known.keys else f"{re.sub('[^A-Z0-9]', '_', name.upper())}_API_KEY"
         key = f'in your becket.toml [{table}] api_key = {{ env = "{variable}" }}'
-        url = f'in your becket.toml [{table}] base_url = "https://..."'
+        url = f'in your becket.toml [{table}] base_url = "{"http" if known.program else "https"}://..."'
         self._name = name
         self.key = f"set {f'the environment variable {variable}, or ' if known.keys else ''}{key}; see {DOCS}"
-        self.url = f"set {f'{known.url_from}, or ' if known.url_from else ''}{url}; see {DOCS}"
+        start = f"start {known.program}, or " if known.program else ""
+        self.url = f"{start}set {f'{known.url_from}, or ' if known.url_from else ''}{url}; see {DOCS}"
 
     def no_key(self) -> str:
         """There is none, and the service takes no request without one."""

@@ -40,7 +40,7 @@ class OpenAIProvider:
         endpoint: Its other settings, and those above where they are not given.
 
     Raises:
-        ConfigError: A setting is wrong.
+        SettingsError: One of them is wrong.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
@@ -22,7 +23,7 @@ else:
 
     pydantic = _Pydantic()
 
-__all__ = ["ApiName", "Endpoint", "ReasoningMember", "SchemaUse", "Settings", "plain"]
+__all__ = ["ApiName", "Endpoint", "ReasoningMember", "SchemaUse", "Settings", "SettingsError", "check_url", "plain"]
 
 ApiName: TypeAlias = Literal["chat", "responses"]
 """`chat`: chat completions, which every compatible server has; `responses`: the Responses API."""
@@ -33,11 +34,16 @@ SchemaUse: TypeAlias = Literal["always", "without_tools", "never"]
 ReasoningMember: TypeAlias = Literal["reasoning_content", "reasoning", ""]
 """The member of a message in which a service wants the model's reasoning back; empty where it does not."""
 
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+\Z")
 _CHOICES: Final = {
     "api": get_args(ApiName),
     "json_schema": get_args(SchemaUse),
     "send_reasoning": get_args(ReasoningMember),
 }
+
+
+class SettingsError(ConfigError, ValueError):
+    """A setting of becket-openai is wrong. A `ValueError`, so that pydantic tells it with the place in the file."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +69,7 @@ class Endpoint:
         total_seconds: How long an answer may take, or None.
 
     Raises:
-        ConfigError: One of them is wrong.
+        SettingsError: One of them is wrong.
     """
 
     base_url: str | None = None
@@ -84,16 +90,16 @@ class Endpoint:
         for name, allowed in _CHOICES.items():
             given = getattr(self, name)
             if given is not None and given not in allowed:
-                raise ConfigError(f"{name} is {given!r}; it is one of: {', '.join(map(repr, allowed))}")
+                raise SettingsError(f"{name} is {given!r}; it is one of: {', '.join(map(repr, allowed))}")
         for name in ("connect_seconds", "read_seconds", "total_seconds"):
             given = getattr(self, name)
             if given is not None and not (isinstance(given, int | float) and 0 < given < math.inf):
-                raise ConfigError(f"{name} is {given!r}; it is a number of seconds above 0")
+                raise SettingsError(f"{name} is {given!r}; it is a number of seconds above 0")
         if self.base_url is not None:
             check_url("base_url", self.base_url)
         for name, value in self.headers.items():
             if not name.isascii() or not name or any(sign in name + plain(value) for sign in "\r\n\0"):
-                raise ConfigError(f"headers has {name!r}, which no request can have")
+                raise SettingsError(f"headers has {name!r}, which no request can have")
 
 
 @dataclass(kw_only=True)
@@ -107,6 +113,14 @@ class Settings(Endpoint):
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.endpoints:
+            if not _NAME.match(name):
+                raise SettingsError(f"endpoints has the name {name!r}; a name has letters, digits, '-' and '_'")
+        if "openai" in self.endpoints:
+            raise SettingsError("endpoints has the name 'openai'; its settings stand in [plugins.openai] itself")
+
     def own(self) -> Endpoint:
         """The settings of the provider `openai` alone."""
         return Endpoint(**{one.name: getattr(self, one.name) for one in fields(Endpoint)})
@@ -116,7 +130,7 @@ def check_url(what: str, url: str) -> None:
     """Refuse what is no URL, or one with a user's name or password in it.
 
     Raises:
-        ConfigError: As told; the URL is not shown where it may hold a secret.
+        SettingsError: As told; the URL is not shown where it may hold a secret.
     """
     from urllib.parse import urlsplit
 
@@ -126,9 +140,9 @@ def check_url(what: str, url: str) -> None:
     except ValueError:
         parts, fits = None, False
     if parts is not None and (parts.username is not None or parts.password is not None):
-        raise ConfigError(f"{what} has a name or password in it; give the key as api_key, or under headers")
+        raise SettingsError(f"{what} has a name or password in it; give the key as api_key, or under headers")
     if not fits:
-        raise ConfigError(
+        raise SettingsError(
             f"{what} is {url!r}; it is a URL that starts with http:// or https://, as http://localhost:8000/v1"
         )
 

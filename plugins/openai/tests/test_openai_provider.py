@@ -181,10 +181,7 @@ async def test_closing_the_stream_lets_go_of_the_connection() -> None:
 
 
 async def test_the_models_of_a_service_are_listed_by_name() -> None:
-    models = {
-        "object": "list",
-        "data": [{"id": "b", "owned_by": "me", "x": 1}, {"id": "a/1", "name": "One"}, {"id": "c"}],
-    }
+    models = [{"id": "b", "owned_by": "me", "x": 1}, {"id": "a/1", "name": "One"}, {"id": "c"}]
     async with LoopbackServer(Played.json({"object": "list", "data": models})) as server:
         provider = OpenAIProvider("openrouter", base_url=f"{server.url}/api/v1", api_key="k")
         assert await provider.list_models() == [ModelInfo("a/1", "One"), ModelInfo("b", "me"), ModelInfo("c")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from becket import ConfigError, ModelInfo
 
@@ -13,13 +13,12 @@ from becket_openai._settings import Endpoint
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    import pydantic
     from becket import ModelEvent, ModelRequest
     from becket_wire import Client
-    from pydantic import SecretStr
 
     from becket_openai._api import Api
     from becket_openai._presets import Service
-    from becket_openai._settings import ApiName
 
 __all__ = ["OpenAIProvider"]
 
@@ -36,6 +35,7 @@ class OpenAIProvider:
         base_url: Where its paths begin, as `http://localhost:8000/v1`.
         api_key: Its key.
         api: `chat` or `responses`; see `Endpoint`.
+        default_model: The model where only the provider is named.
         headers: Headers of every request; they may hold secrets, and are shown nowhere.
         endpoint: Its other settings, and those above where they are not given.
 
@@ -48,12 +48,19 @@ class OpenAIProvider:
         name: str = "openai",
         *,
         base_url: str | None = None,
-        api_key: str | SecretStr | None = None,
-        api: ApiName | None = None,
-        headers: Mapping[str, str | SecretStr] | None = None,
+        api_key: str | pydantic.SecretStr | None = None,
+        api: Literal["chat", "responses"] | None = None,
+        default_model: str | None = None,
+        headers: Mapping[str, str | pydantic.SecretStr] | None = None,
         endpoint: Endpoint | None = None,
     ) -> None:
-        said = {"base_url": base_url, "api_key": api_key, "api": api, "headers": headers and dict(headers)}
+        said = {
+            "base_url": base_url,
+            "api_key": api_key,
+            "api": api,
+            "default_model": default_model,
+            "headers": headers and dict(headers),
+        }
         changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
         self.name = name
         self._endpoint = replace(endpoint or Endpoint(), **changes)
@@ -76,10 +83,12 @@ class OpenAIProvider:
         """Call a model.
 
         Raises:
-            ConfigError: There is no key or no address, or the request holds what the service does not take.
+            ConfigError: There is no key, no address or no model, or the request holds what the service does not take.
             ProviderError: The service refused or failed.
         """
         service, api, client = self._service()
+        if not request.model:
+            raise ConfigError(f"the provider {self.name!r} is named without a model; name one, as {self.name}:MODEL")
         body = api.encode(request)
         async with client.post(service.at(api.path), headers=service.headers, body=body) as reply:
             answer = api.answer(request, reply)

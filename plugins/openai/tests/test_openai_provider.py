@@ -318,3 +318,16 @@ def test_importing_it_and_making_providers_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  ourselves
     assert done.stdout.strip() == ""
+
+
+async def test_what_the_environment_says_is_read_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is changed is used by the next one, on the same connection."""
+    async with LoopbackServer(HELLO) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        provider = OpenAIProvider()
+        for key in ("old", "new"):
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+            await asked(provider)
+        assert [received.headers["authorization"] for received in server.requests] == ["Bearer old", "Bearer new"]
+        assert server.connections == 1
+        await provider.aclose()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from becket_openai._settings import ApiName, Endpoint, ReasoningMember, SchemaUse
 
-__all__ = ["DOCS", "PRESETS", "Advice", "Preset", "Service", "base_url", "schema_use", "service"]
+__all__ = ["DOCS", "PRESETS", "Advice", "Preset", "Service", "base_url", "preset", "schema_use", "service"]
 
 DOCS: Final = "docs/reference/plugins/openai.md"
 _OPENAI: Final = "https://api.openai.com/v1"
@@ -30,6 +30,7 @@ class Preset:
     Attributes:
         url: Its base URL, or what makes it of the environment; empty for none.
         url_from: The variable that it is set by, where there is one.
+        port_from: A variable that sets the port alone.
         keys: Variables that may hold its key; the first one is named where there is none.
         needs_key: Whether it takes no request without one.
         organization: The variable that sets it.
@@ -41,6 +42,7 @@ class Preset:
 
     url: str | Callable[[Mapping[str, str]], str] = ""
     url_from: str = ""
+    port_from: str = ""
     keys: tuple[str, ...] = ()
     needs_key: bool = False
     organization: str = ""
@@ -48,6 +50,11 @@ class Preset:
     json_schema: SchemaUse = "without_tools"
     send_reasoning: ReasoningMember = ""
     program: str = ""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that say something of the service."""
+        return tuple(filter(None, (self.url_from, self.port_from, *self.keys, self.organization, self.project)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
     "llamacpp": Preset(
         url=_llamacpp,
         url_from="LLAMA_ARG_HOST",
+        port_from="LLAMA_ARG_PORT",
         keys=("LLAMA_API_KEY",),
         send_reasoning="reasoning_content",
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from becket import ConfigError, ModelInfo
 
-from becket_openai._presets import Advice, schema_use, service
+from becket_openai._presets import Advice, preset, schema_use, service
 from becket_openai._settings import Endpoint
 
 if TYPE_CHECKING:
@@ -21,6 +22,29 @@ if TYPE_CHECKING:
     from becket_openai._presets import Service
 
 __all__ = ["OpenAIProvider"]
+
+
+class _Used:
+    """What a provider's settings came to, for as long as the environment is the same.
+
+    Args:
+        variables: The values of the variables that were read.
+        service: The endpoint.
+        api: How it is spoken to.
+        client: What it is asked by.
+
+    Attributes:
+        url: Where a model is called.
+    """
+
+    __slots__ = ("api", "client", "service", "url", "variables")
+
+    def __init__(self, variables: tuple[str | None, ...], service: Service, api: Api, client: Client) -> None:
+        self.variables = variables
+        self.service = service
+        self.api = api
+        self.client = client
+        self.url = service.at(api.path)
 
 
 class OpenAIProvider:
@@ -65,7 +89,8 @@ class OpenAIProvider:
         self.name = name
         self._endpoint = replace(endpoint or Endpoint(), **changes)
         self.default_model = self._endpoint.default_model
-        self._used: tuple[Service, Api, Client] | None = None
+        self._variables = preset(name).variables
+        self._used: _Used | None = None
 
     def __repr__(self) -> str:
         return f"OpenAIProvider({self.name!r})"
@@ -86,12 +111,12 @@ class OpenAIProvider:
             ConfigError: There is no key, no address or no model, or the request holds what the service does not take.
             ProviderError: The service refused or failed.
         """
-        service, api, client = self._service()
+        used = self._service()
         if not request.model:
             raise ConfigError(f"the provider {self.name!r} is named without a model; name one, as {self.name}:MODEL")
-        body = api.encode(request)
-        async with client.post(service.at(api.path), headers=service.headers, body=body) as reply:
-            answer = api.answer(request, reply)
+        body = used.api.encode(request)
+        async with used.client.post(used.url, headers=used.service.headers, body=body) as reply:
+            answer = used.api.answer(request, reply)
             take = answer.take
             async for batch in reply.events():
                 for data in batch:
@@ -112,22 +137,24 @@ class OpenAIProvider:
         """
         from becket_openai._models import listed
 
-        service, _, client = self._service()
-        return listed(self.name, await client.get_json(service.at("models"), headers=service.headers))
+        used = self._service()
+        document = await used.client.get_json(used.service.at("models"), headers=used.service.headers)
+        return listed(self.name, document)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         if self._used is not None:
-            await self._used[2].aclose()
+            await self._used.client.aclose()
 
-    def _service(self) -> tuple[Service, Api, Client]:
+    def _service(self) -> _Used:
         """The service as it is set now, how it is spoken to, and by which client."""
-        now = service(self.name, self._endpoint)
-        if self._used is None:
-            self._used = now, self._make_api(now), self._make_client()
-        elif self._used[0] != now:
-            self._used = now, self._make_api(now), self._used[2]
-        return self._used
+        variables = tuple(map(os.environ.get, self._variables))
+        used = self._used
+        if used is None or used.variables != variables:
+            now = service(self.name, self._endpoint)
+            client = self._make_client() if used is None else used.client
+            used = self._used = _Used(variables, now, self._make_api(now), client)
+        return used
 
     def _make_api(self, now: Service) -> Api:
         if now.api == "chat":

@@ -205,7 +205,7 @@ CASES = {
                 ],
             },
             answered("call_a", 'Sunny\n{"degrees":21}'),
-            answered("call_b", ""),
+            answered("call_b", "done"),
             {"role": "assistant", "content": "Sunny."},
         ],
         tools=(WEATHER, TIME),
@@ -233,7 +233,7 @@ CASES = {
             answered("call_a", "Error: ValueError: no"),
             answered("call_b", "get_time was not called, the call was denied: no"),
             answered("call_c", "The run ended before this call was finished."),
-            answered("call_d", "Error: the tool failed"),
+            answered("call_d", "Error: error"),
             {"role": "user", "content": "Try again"},
         ],
     ),
@@ -266,7 +266,7 @@ CASES = {
                 "tool_calls": [called("call_a", "get_time", "{}"), called("call_b", "get_time", "{}")],
             },
             answered("call_a", "A clock\n(What is no text is in the user's next message.)"),
-            answered("call_b", "(What is no text is in the user's next message.)"),
+            answered("call_b", "done\n(What is no text is in the user's next message.)"),
             {
                 "role": "user",
                 "content": [
@@ -305,8 +305,8 @@ CASES = {
                     called(legal_id(BLANK), "get_time", "{}"),
                 ],
             },
-            answered(legal_id(LONG), ""),
-            answered(legal_id(BLANK), ""),
+            answered(legal_id(LONG), "done"),
+            answered(legal_id(BLANK), "done"),
         ],
     ),
     "options": Case(

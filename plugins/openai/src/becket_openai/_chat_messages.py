@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from becket import ConfigError, Document, Extension, Image, Json, Reasoning, Text, ToolCall, ToolResult
+from becket import ConfigError, Document, Extension, Image, Reasoning, Text, ToolCall, ToolResult
+from becket_wire import text_of
 
 from becket_openai._chat_extras import given_back
 from becket_openai._ids import legal_id, legal_name
@@ -111,17 +112,10 @@ def _user(message: Message) -> Iterable[dict[str, Any]]:
 
 def _result(result: ToolResult, has_media: bool) -> str:
     """What the model gets to read of a result: this wire has no mark for one that is an error, and no images in it."""
-    lines = [_line(block) for block in result.content if isinstance(block, Text | Json)]
+    text = text_of(result)
     if has_media:
-        lines.append("(What is no text is in the user's next message.)")
-    text = "\n".join(lines)
-    if result.status == "error":
-        return f"Error: {text or 'the tool failed'}"
-    return text or ("" if result.status == "success" else f"The call was {result.status}.")
-
-
-def _line(block: Text | Json) -> str:
-    return block.text if isinstance(block, Text) else dumps(block.value).decode()
+        text = f"{text}\n(What is no text is in the user's next message.)"
+    return f"Error: {text}" if result.status == "error" else text
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +91,7 @@ class OpenAIProvider:
         self._endpoint = replace(endpoint or Endpoint(), **changes)
         self.default_model = self._endpoint.default_model
         self._variables = preset(name).variables
+        self._lock = threading.Lock()
         self._used: _Used | None = None
 
     def __repr__(self) -> str:
@@ -149,12 +151,13 @@ class OpenAIProvider:
     def _service(self) -> _Used:
         """The service as it is set now, how it is spoken to, and by which client."""
         variables = tuple(map(os.environ.get, self._variables))
-        used = self._used
-        if used is None or used.variables != variables:
+        if (used := self._used) is not None and used.variables == variables:
+            return used
+        with self._lock:  # event loops of other threads call it too, and there is one client
             now = service(self.name, self._endpoint)
-            client = self._make_client() if used is None else used.client
-            used = self._used = _Used(variables, now, self._make_api(now), client)
-        return used
+            client = self._make_client() if self._used is None else self._used.client
+            self._used = _Used(variables, now, self._make_api(now), client)
+            return self._used
 
     def _make_api(self, now: Service) -> Api:
         if now.api == "chat":

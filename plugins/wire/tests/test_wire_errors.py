@@ -12,8 +12,8 @@ from becket_wire._errors import ErrorDetails, Voice, mask_secrets, retry_after, 
 LIMITED = ErrorDetails(message="Rate limit reached for m.", code="rate_limit_exceeded")
 
 
-def voice(status: int = 429, secrets: tuple[str, ...] = (), **headers: str) -> Voice:
-    return Voice("some", status, {name.replace("_", "-"): value for name, value in headers.items()}, secrets)
+def voice(status: int = 429, sent: dict[str, str] | None = None, **headers: str) -> Voice:
+    return Voice("some", status, {name.replace("_", "-"): value for name, value in headers.items()}, sent or {})
 
 
 def test_an_error_says_who_what_why_and_which_request() -> None:
@@ -101,7 +101,7 @@ def test_keys_that_a_service_quotes_are_masked() -> None:
     secrets = secrets_of(headers)
     assert secrets == ("sk-11111", "sk-22222")
     assert mask_secrets("Incorrect API key: sk-11111, sk-22222", secrets) == "Incorrect API key: [secret], [secret]"
-    error = voice(401, secrets).of(ErrorDetails(message="no such key: sk-11111"))
+    error = voice(401, headers).of(ErrorDetails(message="no such key: sk-11111"))
     assert "sk-11111" not in f"{error} {error!r}"
 
 

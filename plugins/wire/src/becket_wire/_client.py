@@ -12,7 +12,7 @@ from anyio.lowlevel import RunVar
 from becket import ConfigError
 
 from becket_wire._environment import proxy_for
-from becket_wire._errors import Failure, Voice, secrets_of
+from becket_wire._errors import Failure, Voice
 from becket_wire._limits import TimeLimits
 from becket_wire._reply import Reply
 
@@ -100,7 +100,6 @@ class Client:
         if "@" in parts.netloc:
             parts = _without_credentials(parts, sent)
             url = parts.geturl()
-        secrets = secrets_of(sent)
         total = self._limits.total
         ends = None if total is None else (time.monotonic() + total, total)
         try:
@@ -108,10 +107,10 @@ class Client:
             exchange = await kept.transport.send(method, url, sent, body, kept.proxy(parts))
         except Failure as error:
             text = f"{self._provider} could not be asked at {parts.netloc}: {error}"
-            voice = Voice(self._provider, 0, {}, secrets)
+            voice = Voice(self._provider, 0, {}, sent)
             advice = self._hint if error.retryable else ""
             raise voice.make(text, advice, retryable=error.retryable) from error
-        voice = Voice(self._provider, exchange.status, exchange.headers, secrets)
+        voice = Voice(self._provider, exchange.status, exchange.headers, sent)
         reply = Reply(exchange, voice, ends, self._explain, self._hint)
         try:
             await reply.check(stream=stream)

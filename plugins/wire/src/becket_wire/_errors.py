@@ -119,15 +119,15 @@ class Voice:
         provider: The provider's name.
         status: The status of the reply.
         headers: Its headers, by lower-case name.
-        secrets: What no error may hold.
+        sent: The headers of the request: no error holds what is secret in them.
     """
 
-    __slots__ = ("_headers", "_secrets", "provider", "request_id", "status")
+    __slots__ = ("_headers", "_sent", "provider", "request_id", "status")
 
-    def __init__(self, provider: str, status: int, headers: Mapping[str, str], secrets: tuple[str, ...]) -> None:
+    def __init__(self, provider: str, status: int, headers: Mapping[str, str], sent: Mapping[str, str]) -> None:
         self.provider = provider
         self._headers = headers
-        self._secrets = secrets
+        self._sent = sent
         self.status = status
         self.request_id = next((headers[name] for name in REQUEST_IDS if name in headers), None)
 
@@ -170,7 +170,7 @@ class Voice:
         if advice:
             text = f"{text}; {advice}"
         return ProviderError(
-            mask_secrets(text, self._secrets),
+            mask_secrets(text, secrets_of(self._sent)),
             provider=self.provider,
             status=status,
             retryable=retryable,

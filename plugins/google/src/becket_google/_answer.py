@@ -155,10 +155,12 @@ class Answer:
         """A part that is no plain text."""
         if part.function_call is not None:
             self._take_call(part.function_call, part.thought_signature, data, events)
-        elif part.text is not None or not (plain := _plain_part(data, at)).keys() - {"thought", "thoughtSignature"}:
-            self._take_signed(part, events)
+            return
+        plain = {} if part.text is not None else _plain_part(data, at)
+        if kinds := sorted(plain.keys() - {"thought", "thoughtSignature"}):
+            self._take_plain(part, plain, kinds, events)
         else:
-            self._take_plain(part, plain, events)
+            self._take_signed(part, events)
 
     def _take_signed(self, part: Part, events: list[ModelEvent]) -> None:
         """Text with a signature, which may be empty; it is a part of its own, and what follows begins another."""
@@ -173,7 +175,7 @@ class Answer:
         else:
             events.append(self._extend({"thoughtSignature": signature, "chars": len(text)}))
 
-    def _take_plain(self, part: Part, plain: dict[str, Any], events: list[ModelEvent]) -> None:
+    def _take_plain(self, part: Part, plain: dict[str, Any], kinds: list[str], events: list[ModelEvent]) -> None:
         """A part of another kind than text and calls."""
         if any(kind in plain for kind in _WHOLE):
             events.append(self._extend({"part": plain}))
@@ -185,7 +187,7 @@ class Answer:
             events.append(TextDelta(_note(plain[kind]), self._begin(False)))
             events.append(self._extend({"part": plain, "note": True}))
         else:
-            self._unknown(", ".join(sorted(plain)))
+            self._unknown(", ".join(kinds))
 
     def _take_call(self, call: FunctionCall, signature: str | None, data: bytes, events: list[ModelEvent]) -> None:
         if call.will_continue is not None or call.partial_args is not None or (self._open and not call.name):

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from becket import hookimpl
 
-from becket_google.provider import GoogleProvider
+from becket_google._provider import GoogleProvider
+from becket_google._settings import Settings
 
-if TYPE_CHECKING:
-    from becket_google._config import GoogleConfig
-
-__all__ = ["GoogleProvider", "declare_config", "register_providers"]
+__all__ = ["GoogleProvider", "Settings"]
 
 
 @hookimpl
-def declare_config() -> type:
-    """`[plugins.google]`: the key, the address, and what the service lets through."""
-    from becket_google._config import GoogleConfig
-
-    return GoogleConfig
+def declare_config() -> type[Settings]:
+    """The table `[plugins.google]`."""
+    return Settings
 
 
 @hookimpl
-def register_providers(config: GoogleConfig) -> list[GoogleProvider]:
+def register_providers(config: Settings) -> list[GoogleProvider]:
     """The provider; it connects at the first model call."""
-    from becket_wire import TimeLimits
-
-    return [
-        GoogleProvider(
-            api_key=config.api_key.get_secret_value() if config.api_key else None,
-            base_url=config.base_url,
-            api_version=config.api_version,
-            vertex=config.vertex,
-            headers={name: value.get_secret_value() for name, value in config.headers.items()},
-            safety=config.safety,
-            limits=TimeLimits(connect=config.connect_seconds, read=config.read_seconds, total=config.total_seconds),
-        )
-    ]
+    return [GoogleProvider(settings=config)]

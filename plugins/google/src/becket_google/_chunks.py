@@ -14,7 +14,7 @@ class PartialArg(msgspec.Struct, rename="camel", gc=False):
 
     json_path: str = ""
     string_value: str | None = None
-    number_value: int | float | None = None
+    number_value: float | None = None
     bool_value: bool | None = None
 
 

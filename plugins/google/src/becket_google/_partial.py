@@ -115,4 +115,4 @@ def _check(at: Any, step: str | int) -> None:
 
 def _number(given: float) -> int | float:
     """A number as JSON would have it: the service sends all of them as doubles."""
-    return int(given) if isinstance(given, float) and given.is_integer() and abs(given) < 2**53 else given
+    return int(given) if given.is_integer() and abs(given) < 2**53 else given

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from becket import ConfigError, ModelInfo, ProviderError
-from becket_wire import Client, TimeLimits
+from becket import ConfigError, ProviderError
 
 from becket_google._dialect import is_gemini, is_gemini_3
-from becket_google._errors import explain
+from becket_google._settings import Settings, plain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from becket import ModelEvent, ModelRequest
+    from becket import ModelEvent, ModelInfo, ModelRequest
+    from becket_wire import Client
+    from pydantic import SecretStr
 
 __all__ = ["GoogleProvider"]
 
@@ -44,33 +46,35 @@ class GoogleProvider:
         headers: Further headers of each request, or others in place of ours.
         safety: How much of which harm the service lets through: a threshold such as `BLOCK_ONLY_HIGH` by category,
             such as `HARM_CATEGORY_HARASSMENT`.
-        limits: How long a request may take.
+        settings: Its other settings, and those above where they are not given.
+
+    Raises:
+        ConfigError: A setting is wrong.
     """
 
     def __init__(
         self,
         *,
         name: str = "google",
-        api_key: str | None = None,
+        api_key: str | SecretStr | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
-        vertex: bool = False,
-        headers: Mapping[str, str] | None = None,
+        vertex: bool | None = None,
+        headers: Mapping[str, str | SecretStr] | None = None,
         safety: Mapping[str, str] | None = None,
-        limits: TimeLimits | None = None,
+        settings: Settings | None = None,
     ) -> None:
+        said: dict[str, Any] = {"api_key": api_key, "base_url": base_url, "api_version": api_version, "vertex": vertex}
+        said |= {"headers": headers and dict(headers), "safety": safety and dict(safety)}
+        changes = {key: value for key, value in said.items() if value is not None}
         self.name = name
         self.default_model: str | None = None
-        self._api_key = api_key
-        self._base_url = base_url
-        self._api_version = api_version
-        self._vertex = vertex
-        self._more = {header.lower(): value for header, value in (headers or {}).items()}
-        self._safety = dict(safety or {})
+        self._settings = replace(settings or Settings(), **changes)
         self._skipped: set[str] = set()
-        self._client = Client(
-            name, limits=limits, explain=explain, hint="check base_url in [plugins.google], or GOOGLE_GEMINI_BASE_URL"
-        )
+        self._client: Client | None = None
+
+    def __repr__(self) -> str:
+        return f"GoogleProvider({self.name!r})"
 
     def models(self) -> Sequence[ModelInfo]:
         """None: which there are is the service's to say; see `list_models`."""
@@ -91,13 +95,13 @@ class GoogleProvider:
         from becket_google._contents import OWN_ID
         from becket_google._request import Requests
 
-        url = f"{self._root()}/{_path(request.model, vertex=self._vertex)}:streamGenerateContent?alt=sse"
+        url = f"{self._root()}/{_path(request.model, vertex=self._settings.vertex)}:streamGenerateContent?alt=sse"
         kept = (self, request.model)
         requests: Requests | None = request.kept.get(kept)
         if requests is None:
-            requests = request.kept[kept] = Requests(self.name, request.model, self._safety)
+            requests = request.kept[kept] = Requests(self.name, request.model, self._settings.safety)
         body = requests.body(request)
-        async with self._client.post(url, headers=self._headers(), body=body) as reply:
+        async with self._connected().post(url, headers=self._headers(), body=body) as reply:
             own_id = f"{OWN_ID}{request.key[1]}-"
             answer = Answer(reply, provider=self.name, own_id=own_id, unknown=self._skip)
             async for batch in reply.events():
@@ -118,10 +122,10 @@ class GoogleProvider:
         from becket_google._listing import page
 
         listed: list[ModelInfo] = []
-        where = f"{self._root()}/{'publishers/google/models' if self._vertex else 'models'}?pageSize=1000"
+        where = f"{self._root()}/{'publishers/google/models' if self._settings.vertex else 'models'}?pageSize=1000"
         url = where
         for _ in range(_PAGES):
-            raw = await self._client.get_json(url, headers=self._headers())
+            raw = await self._connected().get_json(url, headers=self._headers())
             try:
                 models, token = page(raw)
             except DecodeError as error:
@@ -136,18 +140,34 @@ class GoogleProvider:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _connected(self) -> Client:
+        """The client; what it needs is imported at the first call."""
+        if self._client is None:
+            from becket_wire import Client, TimeLimits
+
+            from becket_google._errors import explain
+
+            own = self._settings
+            limits = TimeLimits(connect=own.connect_seconds, read=own.read_seconds, total=own.total_seconds)
+            variable = (_VERTEX if own.vertex else _GEMINI)[2]
+            hint = f"check base_url in [plugins.google] of your configuration, or {variable}"
+            self._client = Client(self.name, limits=limits, explain=explain, hint=hint)
+        return self._client
 
     def _root(self) -> str:
         """The address and the version, before the path of a method."""
-        base, version, variable = _VERTEX if self._vertex else _GEMINI
-        base = self._base_url or os.environ.get(variable) or base
-        version = self._api_version or os.environ.get("GOOGLE_GENAI_API_VERSION") or version
+        base, version, variable = _VERTEX if self._settings.vertex else _GEMINI
+        base = self._settings.base_url or os.environ.get(variable) or base
+        version = self._settings.api_version or os.environ.get("GOOGLE_GENAI_API_VERSION") or version
         return f"{base.rstrip('/')}/{version}"
 
     def _headers(self) -> dict[str, str]:
-        key = self._api_key or os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")
-        if not key and not self._more:  # a gateway may want another header in its place
+        more = {name.lower(): plain(value) for name, value in self._settings.headers.items()}
+        key = plain(self._settings.api_key) or os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")
+        if not key and not more:  # a gateway may want another header in its place
             raise ConfigError(
                 f"the provider {self.name!r} has no key: set GOOGLE_API_KEY or GEMINI_API_KEY, or api_key in "
                 f"[plugins.google] of your configuration; {DOCS} says where to get one"
@@ -155,7 +175,7 @@ class GoogleProvider:
         headers = {"content-type": "application/json"}
         if key:
             headers[KEY_HEADER] = key.strip()
-        return headers | self._more
+        return headers | more
 
     def _skip(self, kind: str) -> None:
         """Say once that parts of this kind are left out."""

@@ -30,7 +30,7 @@ class Failures:
         return ProviderError(f"cannot be read: {error}: {data!r}", retryable=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_answer() -> Callable[..., Answer]:
     """Makes what reads an answer."""
 
@@ -40,7 +40,7 @@ def new_answer() -> Callable[..., Answer]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def message_of() -> Callable[[Iterable[ModelEvent]], Message]:
     """Makes the message of a run of the events of one model call."""
 

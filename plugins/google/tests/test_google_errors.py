@@ -74,6 +74,13 @@ def test_a_model_without_tools_is_told_what_to_do() -> None:
     assert (told.message, told.advice) == (words, "take a model that can call functions, or an agent without tools")
 
 
+def test_a_name_that_only_the_beta_knows_is_told_what_to_do() -> None:
+    words = "models/gemini-flash-latest is not found for API version v1"
+    told = explain(404, document(code=404, message=words, status="NOT_FOUND"))
+    assert told is not None
+    assert told.advice.endswith('api_version = "beta" in [plugins.google]')
+
+
 def test_details_of_any_form_are_looked_at_with_care() -> None:
     told = explain(429, document({}, {"@type": 5}, {"@type": f"{RPC}QuotaFailure", "violations": "x"}))
     assert told is not None

@@ -65,7 +65,7 @@ async def test_the_key_goes_in_a_header_and_never_in_the_url() -> None:
     async with LoopbackServer(PLAYED) as server:
         await events(GoogleProvider(api_key="secret-key", base_url=f"{server.url}/"))
         (request,) = server.requests
-        assert request.path == "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+        assert request.path == "/v1/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
         assert request.headers["x-goog-api-key"] == "secret-key"
         assert request.headers["content-type"] == "application/json"
         assert request.json == {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
@@ -138,6 +138,13 @@ async def test_the_address_and_the_version_may_come_from_the_environment(monkeyp
         assert server.requests[0].path.startswith("/gateway/v9/models/")
 
 
+@pytest.mark.parametrize(("vertex", "version"), [(False, "v1beta"), (True, "v1beta1")])
+async def test_the_beta_is_the_services_own(vertex: bool, version: str) -> None:
+    async with LoopbackServer(PLAYED) as server:
+        await events(GoogleProvider(api_key="test-key", base_url=server.url, api_version="beta", vertex=vertex))
+        assert server.requests[0].path.startswith(f"/{version}/")
+
+
 @pytest.mark.parametrize(
     ("model", "path"),
     [
@@ -164,7 +171,7 @@ async def test_vertex_ai_has_another_version_and_other_paths(model: str, path: s
 async def test_a_models_name_is_a_part_of_the_path(model: str, path: str) -> None:
     async with LoopbackServer(PLAYED) as server:
         await events(GoogleProvider(api_key="test-key", base_url=server.url), model)
-        assert server.requests[0].path == f"/v1beta/{path}:streamGenerateContent?alt=sse"
+        assert server.requests[0].path == f"/v1/{path}:streamGenerateContent?alt=sse"
 
 
 @pytest.mark.parametrize("model", ["", "../v1/other", "models/.."])
@@ -272,8 +279,8 @@ async def test_the_services_models_are_listed_page_by_page() -> None:
         await provider.aclose()
         assert listed == [ModelInfo("gemini-2.5-flash", "Fast."), ModelInfo("gemma-3-27b-it", "Gemma")]
         assert [request.path for request in server.requests] == [
-            "/v1beta/models?pageSize=1000",
-            "/v1beta/models?pageSize=1000&pageToken=a%20b",
+            "/v1/models?pageSize=1000",
+            "/v1/models?pageSize=1000&pageToken=a%20b",
         ]
         assert {request.headers["x-goog-api-key"] for request in server.requests} == {"test-key"}
 
@@ -322,7 +329,7 @@ async def test_it_is_configured_by_its_table(tmp_path: Any) -> None:
         table = {
             "api_key": "configured",
             "base_url": server.url,
-            "api_version": "v1",
+            "api_version": "v7",
             "headers": {"x-team": "blue"},
             "safety": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"},
         }
@@ -333,7 +340,7 @@ async def test_it_is_configured_by_its_table(tmp_path: Any) -> None:
             assert [event async for event in stream][-1] == ModelFinished("end_turn", response_id="r-1")
         await provider.aclose()
         (request,) = server.requests
-        assert request.path == "/v1/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+        assert request.path == "/v7/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
         assert (request.headers["x-goog-api-key"], request.headers["x-team"]) == ("configured", "blue")
         assert request.json["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
 

@@ -61,6 +61,10 @@ def _advice(code: str | None, message: str, daily: str | None) -> str:
         return KEY_ADVICE
     if daily:
         return f"{daily} counts by the day: wait for the next, or ask for more"
+    if code == "NOT_FOUND" and "-latest" in message:
+        return (
+            'names that follow the newest model are known in the beta alone: api_version = "beta" in [plugins.google]'
+        )
     if _NO_TOOLS.search(message):
         return "take a model that can call functions, or an agent without tools"
     return ""

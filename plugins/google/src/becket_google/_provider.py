@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from becket import ConfigError, ProviderError
@@ -24,8 +24,18 @@ __all__ = ["GoogleProvider"]
 KEY_HEADER: Final = "x-goog-api-key"
 DOCS: Final = "https://ai.google.dev/gemini-api/docs/api-key"
 
-_GEMINI: Final = ("https://generativelanguage.googleapis.com", "v1beta", "GOOGLE_GEMINI_BASE_URL")
-_VERTEX: Final = ("https://aiplatform.googleapis.com", "v1beta1", "GOOGLE_VERTEX_BASE_URL")
+
+class _Service(NamedTuple):
+    """One of the two services: what Google's own client (google-genai 3.6) takes for it."""
+
+    base_url: str
+    version: str
+    beta: str
+    variable: str
+
+
+_GEMINI: Final = _Service("https://generativelanguage.googleapis.com", "v1", "v1beta", "GOOGLE_GEMINI_BASE_URL")
+_VERTEX: Final = _Service("https://aiplatform.googleapis.com", "v1beta1", "v1beta1", "GOOGLE_VERTEX_BASE_URL")
 
 _PAGES: Final = 50
 """Pages of a list that are asked for; the service puts up to 1,000 models on one."""
@@ -41,7 +51,8 @@ class GoogleProvider:
         name: The provider's name; a host that has two of them gives each its own.
         api_key: The key; else GOOGLE_API_KEY or GEMINI_API_KEY, the first before the second. It goes in a header.
         base_url: Where the service is; else GOOGLE_GEMINI_BASE_URL (GOOGLE_VERTEX_BASE_URL), or Google's address.
-        api_version: The version in the paths; else GOOGLE_GENAI_API_VERSION, or `v1beta` (`v1beta1`).
+        api_version: The version in the paths; else GOOGLE_GENAI_API_VERSION, or `v1` (`v1beta1`). `beta` is the newest:
+            the Gemini API knows names such as `gemini-flash-latest` only there.
         vertex: Whether the service is Vertex AI, whose "express mode" takes an API key.
         headers: Further headers of each request, or others in place of ours.
         safety: How much of which harm the service lets through: a threshold such as `BLOCK_ONLY_HIGH` by category,
@@ -152,17 +163,20 @@ class GoogleProvider:
 
             own = self._settings
             limits = TimeLimits(connect=own.connect_seconds, read=own.read_seconds, total=own.total_seconds)
-            variable = (_VERTEX if own.vertex else _GEMINI)[2]
-            hint = f"check base_url in [plugins.google] of your configuration, or {variable}"
+            hint = f"check base_url in [plugins.google] of your configuration, or {self._service.variable}"
             self._client = Client(self.name, limits=limits, explain=explain, hint=hint)
         return self._client
 
+    @property
+    def _service(self) -> _Service:
+        return _VERTEX if self._settings.vertex else _GEMINI
+
     def _root(self) -> str:
         """The address and the version, before the path of a method."""
-        base, version, variable = _VERTEX if self._settings.vertex else _GEMINI
-        base = self._settings.base_url or os.environ.get(variable) or base
-        version = self._settings.api_version or os.environ.get("GOOGLE_GENAI_API_VERSION") or version
-        return f"{base.rstrip('/')}/{version}"
+        service = self._service
+        base = self._settings.base_url or os.environ.get(service.variable) or service.base_url
+        version = self._settings.api_version or os.environ.get("GOOGLE_GENAI_API_VERSION") or service.version
+        return f"{base.rstrip('/')}/{service.beta if version == 'beta' else version}"
 
     def _headers(self) -> dict[str, str]:
         more = {name.lower(): plain(value) for name, value in self._settings.headers.items()}

@@ -197,6 +197,14 @@ def test_a_part_goes_back_as_a_whole() -> None:
     assert parts(Text("so"), Extension("google", {"part": code})) == [{"text": "so"}, code]
 
 
+@pytest.mark.parametrize(("interrupted", "kept"), [(False, 2), (True, 1)])
+def test_what_the_service_had_only_begun_is_left_out_of_an_interrupted_answer(interrupted: bool, kept: int) -> None:
+    code = Extension("google", {"part": {"executableCode": {"code": "1+1"}}})
+    content = encoded(Message("assistant", (Text("so"), code), interrupted=interrupted))
+    assert content is not None
+    assert len(content["parts"]) == kept
+
+
 def test_our_note_of_an_image_is_not_sent() -> None:
     """The image itself is."""
     image = {"inlineData": {"mimeType": "image/png", "data": "AA=="}, "thoughtSignature": "S"}

@@ -29,6 +29,9 @@ One of the two values that https://ai.google.dev/gemini-api/docs/thought-signatu
 _OPENING: Final = b'{"role":"user","parts":[{"text":"(The conversation so far:)"}]}'
 """Stands before a history that begins with the model: the first content must be the user's."""
 
+_BEGUN: Final = frozenset({"executableCode", "toolCall"})
+"""What the service follows up itself; at the end of an interrupted answer, what follows is missing."""
+
 _MODEL: Final = b'{"role":"model"'
 
 
@@ -77,6 +80,8 @@ def _model_parts(message: Message, provider: str) -> list[dict[str, Any]]:
             case _:
                 continue
         previous = block
+    while message.interrupted and parts and not _BEGUN.isdisjoint(parts[-1]):
+        parts.pop()
     return parts
 
 

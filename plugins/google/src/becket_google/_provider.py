@@ -15,9 +15,9 @@ from becket_google._settings import Settings, plain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    import pydantic
     from becket import ModelEvent, ModelInfo, ModelRequest
     from becket_wire import Client
-    from pydantic import SecretStr
 
 __all__ = ["GoogleProvider"]
 
@@ -67,11 +67,11 @@ class GoogleProvider:
         self,
         *,
         name: str = "google",
-        api_key: str | SecretStr | None = None,
+        api_key: str | pydantic.SecretStr | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
         vertex: bool | None = None,
-        headers: Mapping[str, str | SecretStr] | None = None,
+        headers: Mapping[str, str | pydantic.SecretStr] | None = None,
         safety: Mapping[str, str] | None = None,
         settings: Settings | None = None,
     ) -> None:

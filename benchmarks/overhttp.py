@@ -247,7 +247,7 @@ def first(settings: Settings, backend: str) -> list[Figure]:
 def crowd(settings: Settings, backend: str) -> list[Figure]:
     """CPU of each of 500 runs at once over HTTP, 40 chunks each."""
     with _server() as root:
-        url = f"{root}/each/{CHUNKS}"
+        url = f"{root}/paced/{CHUNKS}"
 
         async def bare(session: aiohttp.ClientSession) -> int:
             async with anyio.create_task_group() as tasks:

@@ -5,7 +5,7 @@
     /each/N/...     N text events, each an HTTP chunk of its own, as fast as they are taken
     /together/N/... N text events in HTTP chunks of 8 KiB
     /paced/N/...    N text events, each sent once the one before has been taken
-    /tools/N/...    a tool call, until the request holds N tool results; then a word
+    /tools/N/...    a tool call, until the request holds N tool results, then a word; paced as above
 """
 
 from __future__ import annotations
@@ -49,16 +49,23 @@ def _last(finish: str) -> bytes:
 TEXT_EVENT: Final = _event(_choice({"content": " token"}))
 
 
-def _calls(number: int) -> bytes:
-    """A tool call in the usual three events."""
+def _calls(number: int) -> list[bytes]:
+    """A tool call in the usual three events, and the end."""
     begun = {"name": "add", "arguments": ""}
     first = {"index": 0, "id": f"call_{number:08}", "type": "function", "function": begun}
     pieces = [{"index": 0, "function": {"arguments": piece}} for piece in ('{"a": 1,', ' "b": 2}')]
-    return b"".join(_event(_choice({"tool_calls": [piece]})) for piece in (first, *pieces)) + _last("tool_calls")
+    return [*(_event(_choice({"tool_calls": [piece]})) for piece in (first, *pieces)), _last("tool_calls")]
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def _pace(events: list[bytes], writer: asyncio.StreamWriter) -> None:
+    for event in events:
+        writer.write(_chunk(event))
+        await writer.drain()
+        await asyncio.sleep(0.0002)  # a model is slower; the client has gone to sleep by then
 
 
 async def _answer(path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -74,13 +81,10 @@ async def _answer(path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
             for start in range(0, wanted, per_chunk):
                 writer.write(_chunk(TEXT_EVENT * min(per_chunk, wanted - start)))
         case "paced":
-            for _number in range(wanted):
-                writer.write(_chunk(TEXT_EVENT))
-                await writer.drain()
-                await asyncio.sleep(0.0002)  # a model is slower; the client has gone to sleep by then
+            await _pace([TEXT_EVENT] * wanted, writer)
         case _:
             done = body.count(b'"role":"tool"')
-            writer.write(_chunk(_calls(done) if done < wanted else TEXT_EVENT + _last("stop")))
+            await _pace(_calls(done) if done < wanted else [TEXT_EVENT, _last("stop")], writer)
     if mode != "tools":
         writer.write(_chunk(_last("stop")))
     writer.write(_END)

@@ -361,10 +361,19 @@ async def test_a_service_that_is_not_there_is_an_error_that_says_where_it_was_lo
         async with used.post(f"http://user:{KEY}@127.0.0.1:{port}/v1", headers=HEADERS, body=b""):
             raise AssertionError("there is no reply")
     await used.aclose()
-    assert str(caught.value).startswith(f"some could not be asked at 127.0.0.1:{port}: there is no connection: ")
-    assert str(caught.value).endswith("; set base_url")
+    assert str(caught.value) == (
+        f"some could not be asked at 127.0.0.1:{port}: there is no connection: Connection refused; set base_url"
+    )
     assert KEY not in str(caught.value)
     assert caught.value.retryable
+
+
+async def test_a_name_that_is_not_known_is_said_as_the_system_says_it() -> None:
+    used = client()
+    with pytest.raises(ProviderError, match=r"at nowhere\.invalid: there is no connection: [A-Z][a-z ]+; set base_url"):
+        async with used.post("http://nowhere.invalid/v1", headers=HEADERS, body=b""):
+            raise AssertionError("there is no reply")
+    await used.aclose()
 
 
 @pytest.mark.parametrize("url", ["", "api.example.com/v1", "ftp://x/", "http://", "http:///v1", "http://[::1/"])

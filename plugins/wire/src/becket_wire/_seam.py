@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING, Protocol
 
 from becket_wire._errors import Failure
@@ -63,7 +65,7 @@ class Transport(Protocol):
 def cannot_connect(error: BaseException, *, proxy: str | None) -> Failure:
     """There is no connection."""
     via = " to the environment's proxy" if proxy else ""
-    return Failure(f"there is no connection{via}: {_plain(error)}")
+    return Failure(f"there is no connection{via}: {_system_error(error) or _plain(error)}")
 
 
 def untrusted(error: BaseException) -> Failure:
@@ -83,6 +85,22 @@ def cut(error: BaseException) -> Failure:
 def silent(seconds: float | None, what: str) -> Failure:
     """Nothing came for as long as is allowed."""
     return Failure(f"{what} within {seconds:g} s" if seconds else f"{what} in time")
+
+
+def _system_error(error: BaseException) -> str | None:
+    """What the system says of why there is no connection, from behind what a library makes of it."""
+    seen: list[BaseException | None] = [error]
+    while seen:
+        one = seen.pop(0)
+        if isinstance(one, socket.gaierror):
+            return one.strerror
+        if isinstance(one, OSError) and (one.errno or 0) > 0:
+            return os.strerror(one.errno)
+        if isinstance(one, BaseExceptionGroup):
+            seen += one.exceptions
+        elif one is not None:
+            seen += (one.__cause__, one.__context__)
+    return None
 
 
 def _plain(error: BaseException) -> str:

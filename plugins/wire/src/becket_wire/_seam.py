@@ -94,7 +94,7 @@ def _system_error(error: BaseException) -> str | None:
         one = seen.pop(0)
         if isinstance(one, socket.gaierror):
             return one.strerror
-        if isinstance(one, OSError) and (one.errno or 0) > 0:
+        if isinstance(one, OSError) and one.errno is not None and one.errno > 0:  # the resolver's are below
             return os.strerror(one.errno)
         if isinstance(one, BaseExceptionGroup):
             seen += one.exceptions

@@ -252,6 +252,18 @@ def test_a_stream_that_says_it_is_done_is_whole_without_a_finish_reason() -> Non
     assert read(delta(content="a"), b"[DONE]")[-1] == ModelFinished("end_turn")
 
 
+def test_an_empty_finish_reason_is_none() -> None:
+    """Some servers send it with every chunk."""
+    assert read(delta("", content="a"), delta("length"))[-1].stop_reason == "max_tokens"
+    with pytest.raises(ProviderError, match="cut off"):
+        read(delta("", content="a"))
+
+
+def test_an_error_that_says_nothing_is_none() -> None:
+    """Some servers have the member in every chunk."""
+    assert read({**delta("stop", content="a"), "error": {}})[-1].stop_reason == "end_turn"
+
+
 def test_nothing_is_read_after_the_end() -> None:
     assert read(delta("stop"), b"[DONE]", b"<html>", delta(content="x")) == [ModelFinished("end_turn")]
 

@@ -57,13 +57,13 @@ def answered(call_id: str, content: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-CLOSED = {
+CLOSED: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
     "required": ["city"],
     "additionalProperties": False,
 }
-OPEN = {"type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}}}
+OPEN: dict[str, Any] = {"type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}}}
 WEATHER = ToolSpec("get_weather", "The weather in a city.", CLOSED)
 TIME = ToolSpec("get_time", "The time.", OPEN)
 TOOLS = [
@@ -355,6 +355,17 @@ CASES = {
                     "schema": CLOSED,
                     "strict": True,
                 },
+            }
+        },
+    ),
+    "schema of a model": Case(
+        ASKED,
+        HI,
+        output=OutputSpec("Weather", "", {name: CLOSED[name] for name in ("type", "properties", "required")}, "schema"),
+        params={
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "Weather", "schema": CLOSED, "strict": True},
             }
         },
     ),

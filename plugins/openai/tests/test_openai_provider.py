@@ -115,6 +115,13 @@ async def test_other_servers_have_other_documents(body: Any, words: str) -> None
     assert not error.retryable
 
 
+async def test_an_error_with_the_status_of_success_is_one() -> None:
+    """It says itself whether it passes."""
+    error = await refused(200, {"error": {"message": "No capacity", "code": 503}})
+    assert "vllm answered 503 (503): No capacity" in str(error)
+    assert (error.status, error.retryable) == (503, True)
+
+
 @pytest.mark.parametrize("document", ["null", '"no"', "{}", "[]", '{"error": null}', "<oops", "[" * 100_000])
 async def test_what_is_no_error_document_is_quoted(document: str) -> None:
     """The status decides."""

@@ -168,6 +168,7 @@ def test_a_schema_is_used_where_it_does_no_harm(name: str, endpoint: Endpoint, u
         ({"base_url": "ftp://x.test"}, "base_url is 'ftp://x.test'"),
         ({"read_seconds": 0}, "read_seconds is 0; it is a number of seconds above 0"),
         ({"headers": {"x": "a\r\nb: c"}}, "headers has 'x', which no request can have"),
+        ({"headers": {"x y": "a"}}, "headers has 'x y', which no request can have"),
     ],
 )
 def test_a_wrong_setting_is_told(settings: dict[str, Any], said: str) -> None:
@@ -186,6 +187,13 @@ def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
 def test_an_endpoint_needs_a_name_of_its_own(name: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         Settings(endpoints={name: Endpoint()})
+
+
+def test_a_key_that_no_header_can_have_is_refused_and_not_shown() -> None:
+    """As one that was copied with a typographic quotation mark."""
+    with pytest.raises(ConfigError, match="'authorization' with a character that no header can have") as caught:
+        service("openai", Endpoint(api_key=SecretStr("sk-hunter22\u201d")))
+    assert "hunter22" not in str(caught.value)
 
 
 def test_nothing_shows_a_secret() -> None:

@@ -10,7 +10,7 @@ from becket_wire import Transcript
 from becket_openai._chat_answer import ChatAnswer
 from becket_openai._chat_messages import Messages
 from becket_openai._json import dumps, laid_over, members
-from becket_openai._schemas import strict
+from becket_openai._schemas import strict_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,9 +95,11 @@ class ChatApi:
         return laid_over(body, options.extra)
 
     def _tool(self, tool: ToolSpec) -> dict[str, Any]:
-        function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-        if self._is_openai:  # some of the others refuse what they do not know
-            function["strict"] = strict(tool.schema)
+        function: dict[str, Any] = {"name": tool.name, "description": tool.description}
+        if self._is_openai:
+            function |= _held("parameters", tool.schema)
+        else:  # some of the others refuse what they do not know
+            function["parameters"] = tool.schema
         return {"type": "function", "function": function}
 
 
@@ -122,5 +124,10 @@ def _choice(choice: str) -> object:
 
 def _format(output: OutputSpec) -> dict[str, Any]:
     described = {"description": output.description} if output.description else {}
-    schema = {"name": output.name, **described, "schema": output.schema, "strict": strict(output.schema)}
-    return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_schema", "json_schema": {"name": output.name, **described, **_held("schema", output.schema)}}
+
+
+def _held(member: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema under its name, and whether the model is held to it."""
+    strict = strict_form(schema)
+    return {member: schema if strict is None else strict, "strict": strict is not None}

@@ -159,7 +159,7 @@ class ChatAnswer:
         if choice.index:  # of several answers, which only `extra` can ask for
             return ()
         events = () if choice.delta is None else self._events(choice.delta)
-        return events if choice.finish_reason is None else [*events, *self._end(chunk, choice)]
+        return events if not choice.finish_reason else [*events, *self._end(chunk, choice)]
 
     def finish(self) -> ModelFinished:
         """The stop reason and the usage."""
@@ -177,7 +177,7 @@ class ChatAnswer:
     def _aside(self, chunk: _Chunk) -> None:
         """Take what a chunk says besides its choices."""
         self._usage = chunk.usage or self._usage
-        if chunk.error is not None:
+        if chunk.error:
             raise self._failures.broken(details(chunk.error))
 
     def _without_choices(self, chunk: _Chunk) -> Sequence[ModelEvent]:

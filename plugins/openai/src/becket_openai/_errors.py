@@ -89,7 +89,7 @@ def explain(status: int, body: bytes) -> ErrorDetails | None:
     error = document.get("error")
     if error is None and document.keys() & {"message", "detail"}:  # vLLM, FastAPI, Mistral
         error = document
-    return details(error, status) if error else None
+    return details(error, status if status in _STATUSES else None) if error else None
 
 
 def details(error: Any, status: int | None = None) -> ErrorDetails:

@@ -199,14 +199,30 @@ def service(name: str, endpoint: Endpoint) -> Service:
     ):
         if found := value or (os.environ.get(variable, "") if variable else ""):
             headers[title] = found
+    headers |= given
+    _check_headers(name, headers)
     return Service(
         url=url,
         query=f"?api-version={endpoint.api_version}" if endpoint.api_version else "",
-        headers=headers | given,
+        headers=headers,
         is_openai=is_azure or _is_openai(url),
         api=endpoint.api or ("responses" if _is_openai(url) else "chat"),
         send_reasoning=known.send_reasoning if endpoint.send_reasoning is None else endpoint.send_reasoning,
     )
+
+
+def _check_headers(name: str, headers: Mapping[str, str]) -> None:
+    """Refuse what no request can have; the value, which may be a key, is not shown.
+
+    Raises:
+        ConfigError: One of them is so.
+    """
+    for title, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(
+                f"the provider {name!r} has a value for the header {title!r} with a character that no header can have, "
+                f"a line break or a quotation mark that is none, say; look at where it was copied from; see {DOCS}"
+            )
 
 
 def _is_openai(url: str) -> bool:

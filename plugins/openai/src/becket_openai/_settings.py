@@ -35,6 +35,7 @@ ReasoningMember: TypeAlias = Literal["reasoning_content", "reasoning", ""]
 """The member of a message in which a service wants the model's reasoning back; empty where it does not."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+\Z")
+_TITLE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # a token of RFC 9110
 _CHOICES: Final = {
     "api": get_args(ApiName),
     "json_schema": get_args(SchemaUse),
@@ -98,7 +99,7 @@ class Endpoint:
         if self.base_url is not None:
             check_url("base_url", self.base_url)
         for name, value in self.headers.items():
-            if not name.isascii() or not name or any(sign in name + plain(value) for sign in "\r\n\0"):
+            if not _TITLE.match(name) or any(sign in plain(value) for sign in "\r\n\0"):
                 raise SettingsError(f"headers has {name!r}, which no request can have")
 
 

@@ -292,7 +292,7 @@ def test_only_the_first_of_several_answers_is_read() -> None:
         ),
         pytest.param(
             {"error": {"message": "Too long", "type": "invalid_request_error", "code": None}},
-            ("Too long", "invalid_request_error", False, None),
+            ("Too long", "invalid_request_error", None, None),
             id="a type and no code",
         ),
         pytest.param({"error": "it broke"}, ("it broke", None, None, None), id="a text"),

@@ -115,6 +115,12 @@ async def test_other_servers_have_other_documents(body: Any, words: str) -> None
     assert not error.retryable
 
 
+async def test_a_busy_server_that_calls_every_error_a_bad_request_is_asked_again() -> None:
+    """The status says more than such a word."""
+    error = await refused(503, {"error": {"message": "Loading model", "type": "invalid_request_error"}})
+    assert error.retryable
+
+
 async def test_an_error_with_the_status_of_success_is_one() -> None:
     """It says itself whether it passes."""
     error = await refused(200, {"error": {"message": "No capacity", "code": 503}})

@@ -33,6 +33,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("openai", {"OPENAI_API_KEY": "k"}, "https://api.openai.com/v1"),
         ("openai", {"OPENAI_BASE_URL": "http://localhost:9/v1/"}, "http://localhost:9/v1"),
         ("azure", {"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com/", "AZURE_OPENAI_API_KEY": "k"}, "https://x.openai.azure.com/openai/v1"),
+        ("azure", {"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com/openai/v1/", "AZURE_OPENAI_API_KEY": "k"}, "https://x.openai.azure.com/openai/v1"),
         ("openrouter", {"OPENROUTER_API_KEY": "k"}, "https://openrouter.ai/api/v1"),
         ("ollama", {}, "http://127.0.0.1:11434/v1"),
         ("ollama", {"OLLAMA_HOST": ALL}, "http://127.0.0.1:11434/v1"),

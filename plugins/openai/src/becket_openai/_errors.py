@@ -14,18 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["details", "explain", "explanation"]
 
 _LASTING: Final = frozenset(
-    {
-        "insufficient_quota",  # comes with status 429, as the rate limits do that pass
+    {  # what comes with 429, as the rate limits do that pass, or within a stream, where there is no status
+        "insufficient_quota",
         "billing_hard_limit_reached",
         "billing_not_active",
         "context_length_exceeded",
         "content_filter",
         "content_policy_violation",
-        "invalid_api_key",
-        "invalid_request_error",
-        "model_not_found",
-        "unsupported_parameter",
-        "unsupported_value",
+        "invalid_prompt",
     }
 )
 _PASSING: Final = frozenset(

@@ -106,7 +106,8 @@ def _llamacpp(environ: Mapping[str, str]) -> str:
 
 
 def _azure(environ: Mapping[str, str]) -> str:
-    endpoint = environ.get("AZURE_OPENAI_ENDPOINT", "").rstrip("/")
+    """The newer paths below an endpoint, which is shown with and without them where one copies it from."""
+    endpoint = environ.get("AZURE_OPENAI_ENDPOINT", "").strip().rstrip("/").removesuffix("/openai/v1")
     return f"{endpoint}/openai/v1" if endpoint else ""
 
 
@@ -145,6 +146,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
         port_from="LLAMA_ARG_PORT",
         keys=("LLAMA_API_KEY",),
         send_reasoning="reasoning_content",
+        program="llama-server",
     ),
     "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), program="LM Studio"),
 }

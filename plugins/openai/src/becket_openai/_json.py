@@ -33,14 +33,17 @@ def members(body: Mapping[str, object]) -> bytes:
 
 
 def laid_over(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`body` with `extra` laid over it: objects are merged, tools are added, None takes a member out."""
+    """`body` with `extra` laid over it: objects are merged, None takes a member out.
+
+    Tools are added, and so is what to include in an answer.
+    """
     merged = dict(body)
     for name, value in extra.items():
         old = merged.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
             merged[name] = {**old, **value}
-        elif name == "tools" and old and isinstance(value, list):
-            merged[name] = [*old, *value]
+        elif name in ("include", "tools") and old and isinstance(value, list):
+            merged[name] = [*old, *(item for item in value if item not in old)]
         else:
             merged[name] = value
     return {name: value for name, value in merged.items() if value is not None}

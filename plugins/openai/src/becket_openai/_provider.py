@@ -164,7 +164,9 @@ class OpenAIProvider:
             from becket_openai._chat import ChatApi
 
             return ChatApi(self.name, now)
-        raise ConfigError(f"the provider {self.name!r} is set to the Responses API, which this version has not")
+        from becket_openai._responses import ResponsesApi
+
+        return ResponsesApi(self.name)
 
     def _make_client(self) -> Client:
         from becket_wire import Client, TimeLimits

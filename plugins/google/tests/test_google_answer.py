@@ -373,10 +373,29 @@ def test_a_list_of_chunks_is_read_as_chunks(new_answer: NewAnswer) -> None:
         read(new_answer(), [{"error": {"code": 429, "message": "no quota"}}])
 
 
-@pytest.mark.parametrize("data", [b"nonsense", b'{"candidates":[', b'{"candidates":5}', b"[1,", b"[[]", b"\xff", b"5"])
+NO_CHUNKS = [
+    b"nonsense",
+    b'{"candidates":[',
+    b'{"candidates":5}',
+    b"[1,",
+    b"[[]",
+    b"\xff",
+    b"5",
+    b'{"candidates":[{"content":{"parts":[{"text":"\xff"}]}}]}',
+    b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"look","args":{"at":"\xff"}}}]}}]}',
+    b'{"more":' + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("data", NO_CHUNKS, ids=lambda data: repr(data[:60]))
 def test_an_event_that_is_no_chunk_cannot_be_read(new_answer: NewAnswer, data: bytes) -> None:
     with pytest.raises(ProviderError, match="cannot be read"):
         new_answer().take(data)
+
+
+def test_a_mark_of_the_end_that_others_add_is_ignored(new_answer: NewAnswer) -> None:
+    """The service sends none."""
+    assert new_answer().take(b"[DONE]") == []
 
 
 def test_signatures_are_no_deltas_that_a_reader_shows(new_answer: NewAnswer) -> None:

@@ -19,6 +19,8 @@ from becket import (
     ToolResult,
 )
 from becket_google._contents import OWN_ID, SKIP_SIGNATURE, contents, encoder
+from hypothesis import given
+from hypothesis import strategies as st
 
 PIXEL = Image("image/png", "iVBORw0=")
 
@@ -241,3 +243,56 @@ def test_a_history_that_begins_with_the_user_is_left_alone() -> None:
     piece = encoder("google", gemini_3=False)(Message("user", (Text("Hello!"),)), ())
     assert contents([piece]) == [piece]
     assert contents([]) == []
+
+
+# -- any history -------------------------------------------------------------------------------------------------------
+
+words = st.text(st.characters(codec="utf-8"), max_size=4)
+signatures = st.one_of(
+    st.fixed_dictionaries({"thoughtSignature": words, "chars": st.integers(-1, 5)}),
+    st.fixed_dictionaries({"thoughtSignature": words, "call": st.sampled_from(["a", "b"])}),
+    st.just({"part": {"executableCode": {"code": "1"}}}),
+    st.just({"part": {"inlineData": {"mimeType": "image/png", "data": "AA=="}}, "note": True}),
+    st.dictionaries(words, words, max_size=1),
+)
+blocks = st.one_of(
+    st.builds(Text, words),
+    st.builds(Reasoning, words, st.none() | words),
+    st.builds(Extension, st.sampled_from(["google", "other"]), signatures),
+    st.builds(ToolCall, st.sampled_from(["a", "b", f"{OWN_ID}1"]), st.just("look"), st.just({"at": 1})),
+    st.just(PIXEL),
+)
+answers = st.builds(Message, st.just("assistant"), st.lists(blocks, max_size=6).map(tuple), st.booleans())
+given_by_user = st.one_of(
+    st.builds(Text, words),
+    st.just(PIXEL),
+    st.builds(ToolResult, st.sampled_from(["a", "b"]), st.sampled_from(["success", "error"]), st.just((PIXEL,))),
+)
+questions = st.builds(Message, st.just("user"), st.lists(given_by_user, max_size=3).map(tuple))
+
+
+@given(messages=st.lists(answers | questions, max_size=5), gemini_3=st.booleans())
+def test_whatever_the_history_the_service_can_take_it(messages: list[Message], gemini_3: bool) -> None:
+    """The user's content first, no content without parts, none that is empty, and each with one kind of data."""
+    encode = encoder("google", gemini_3=gemini_3)
+    pieces = [piece for at, message in enumerate(messages) if (piece := encode(message, messages[:at]))]
+    made = [json.loads(piece) for piece in contents(pieces)]
+    assert [content["role"] for content in made[:1]] in ([], ["user"])
+    for content in made:
+        assert content["parts"]
+        for part in content["parts"]:
+            assert len(part.keys() - {"thoughtSignature"}) == 1
+            assert part.get("text") != "" or "thoughtSignature" in part
+        called = [part for part in content["parts"] if "functionCall" in part]
+        assert not called or not gemini_3 or "thoughtSignature" in called[0]
+
+
+@given(messages=st.lists(answers, max_size=2))
+def test_the_text_of_an_answer_is_sent_as_it_was_said(messages: list[Message]) -> None:
+    """However signatures part it; but not what stands for an image."""
+    for message in messages:
+        if any(isinstance(block, Extension) and "note" in (block.data or {}) for block in message.content):  # type: ignore[operator]  # a dict here
+            continue
+        content = encoded(message)
+        sent = "".join(part.get("text", "") for part in content["parts"]) if content else ""
+        assert sent == message.text

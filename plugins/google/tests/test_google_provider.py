@@ -33,6 +33,8 @@ VARIABLES = (
     "GOOGLE_GEMINI_BASE_URL",
     "GOOGLE_VERTEX_BASE_URL",
     "GOOGLE_GENAI_API_VERSION",
+    "GOOGLE_GENAI_USE_ENTERPRISE",
+    "GOOGLE_GENAI_USE_VERTEXAI",
 )
 
 
@@ -158,6 +160,25 @@ async def test_vertex_ai_has_another_version_and_other_paths(model: str, path: s
     async with LoopbackServer(PLAYED) as server:
         await events(GoogleProvider(api_key="test-key", base_url=server.url, vertex=True), model)
         assert server.requests[0].path == f"/v1beta1/{path}:streamGenerateContent?alt=sse"
+
+
+@pytest.mark.parametrize(
+    ("set_to", "vertex"),
+    [
+        ({"GOOGLE_GENAI_USE_VERTEXAI": "True"}, True),
+        ({"GOOGLE_GENAI_USE_ENTERPRISE": "1"}, True),
+        ({"GOOGLE_GENAI_USE_ENTERPRISE": "false", "GOOGLE_GENAI_USE_VERTEXAI": "true"}, False),
+    ],
+)
+async def test_the_service_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, set_to: dict[str, str], vertex: bool
+) -> None:
+    for variable, value in set_to.items():
+        monkeypatch.setenv(variable, value)
+    async with LoopbackServer(PLAYED) as server:
+        await events(GoogleProvider(api_key="test-key", base_url=server.url))
+        await events(GoogleProvider(api_key="test-key", base_url=server.url, vertex=False))
+        assert [request.path.startswith("/v1beta1/publishers/") for request in server.requests] == [vertex, False]
 
 
 @pytest.mark.parametrize(

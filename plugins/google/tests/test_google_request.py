@@ -13,7 +13,6 @@ from becket_google._schema import fitted
 
 HELLO = Message("user", (Text("hello"),))
 LOOK = ToolSpec("look", "Look at it.", {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
-NOTHING = ToolSpec("wait", "Wait.", {"type": "object", "properties": {}})
 
 
 def body(*, safety: dict[str, str] | None = None, **given: Any) -> dict[str, Any]:
@@ -54,8 +53,18 @@ def test_tools_are_declared_with_their_json_schema() -> None:
     }
 
 
-def test_a_tool_without_parameters_has_no_schema() -> None:
-    assert body(tools=(NOTHING,))["tools"] == [{"functionDeclarations": [{"name": "wait", "description": "Wait."}]}]
+@pytest.mark.parametrize("more", [{}, {"additionalProperties": False}, {"description": "Nothing."}])
+def test_a_tool_without_parameters_has_no_schema(more: dict[str, Any]) -> None:
+    nothing = ToolSpec("wait", "Wait.", {"type": "object", "properties": {}, **more})
+    assert body(tools=(nothing,))["tools"] == [{"functionDeclarations": [{"name": "wait", "description": "Wait."}]}]
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "object", "additionalProperties": True}, {"$ref": "#/$defs/A", "$defs": {}}]
+)
+def test_a_tool_whose_parameters_have_no_names_has_a_schema(schema: dict[str, Any]) -> None:
+    (declared,) = body(tools=(ToolSpec("note", "Note.", schema),))["tools"][0]["functionDeclarations"]
+    assert declared["parametersJsonSchema"] == schema
 
 
 @pytest.mark.parametrize(

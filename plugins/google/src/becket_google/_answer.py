@@ -98,7 +98,7 @@ class Answer:
         """
         try:
             chunk = decode(data)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # msgspec's own is a ValueError, and so is that of UTF-8
             return self._take_other(data, error)
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
@@ -196,8 +196,11 @@ class Answer:
         self._close_call(events)
         if not call.name:
             raise self._failures.unreadable(data, ValueError("a functionCall without a name"))
+        try:
+            arguments = bytes(call.args).decode()
+        except UnicodeDecodeError as error:
+            raise self._failures.unreadable(data, error) from error
         call_id = self._name_call(call)
-        arguments = bytes(call.args).decode()
         fragment = "{}" if arguments in ("", "null") else arguments
         events.append(ToolCallDelta(call_id, call.name, fragment, self._begin(None)))
         if signature is not None:
@@ -267,11 +270,11 @@ class Answer:
 
     def _take_other(self, data: bytes, error: Exception) -> list[ModelEvent]:
         """An event that is no chunk: a list of chunks, as without `alt=sse`, or nothing that can be read."""
-        if data[:1] != b"[":
-            raise self._failures.unreadable(data, error) from error
+        if data == b"[DONE]":  # the service sends none, but those that stand between may
+            return []
         try:
             items = msgspec.json.decode(data, type=list[msgspec.Raw])
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             raise self._failures.unreadable(data, error) from error
         return [event for item in items if bytes(item)[:1] == b"{" for event in self.take(bytes(item))]
 

@@ -85,4 +85,4 @@ class Chunk(msgspec.Struct, rename="camel", gc=False):
 
 
 decode: Final = msgspec.json.Decoder(Chunk).decode
-"""A chunk of its JSON; raises `msgspec.DecodeError`."""
+"""A chunk of its JSON; raises `ValueError`, or `RecursionError` where it is nested too deeply."""

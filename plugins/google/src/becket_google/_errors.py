@@ -34,7 +34,7 @@ def explain(status: int, body: bytes) -> ErrorDetails | None:
     """What an error document says: `{"error": …}`, or a list of one, as without `alt=sse`. None for anything else."""
     try:
         documents = _SEVERAL.decode(body) if body.lstrip()[:1] == b"[" else [_ONE.decode(body)]
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec's own is a ValueError, and so is that of UTF-8
         return None
     return in_words(documents[0].error, status) if documents else None
 

@@ -25,7 +25,7 @@ def page(raw: bytes) -> tuple[list[ModelInfo], str]:
     """The models of one page that answer requests, and the token of the next page, empty for none.
 
     Raises:
-        msgspec.DecodeError: It is no such page.
+        ValueError: It is no such page.
     """
     read = msgspec.json.decode(raw, type=_Page)
     listed = [*(read.models or ()), *(read.publisher_models or ())]

@@ -53,7 +53,8 @@ class GoogleProvider:
         base_url: Where the service is; else GOOGLE_GEMINI_BASE_URL (GOOGLE_VERTEX_BASE_URL), or Google's address.
         api_version: The version in the paths; else GOOGLE_GENAI_API_VERSION, or `v1` (`v1beta1`). `beta` is the newest:
             the Gemini API knows names such as `gemini-flash-latest` only there.
-        vertex: Whether the service is Vertex AI, whose "express mode" takes an API key.
+        vertex: Whether the service is Vertex AI, whose "express mode" takes an API key; else what
+            GOOGLE_GENAI_USE_ENTERPRISE or GOOGLE_GENAI_USE_VERTEXAI says, or the Gemini API.
         headers: Further headers of each request, or others in place of ours.
         safety: How much of which harm the service lets through: a threshold such as `BLOCK_ONLY_HIGH` by category,
             such as `HARM_CATEGORY_HARASSMENT`.
@@ -106,7 +107,7 @@ class GoogleProvider:
         from becket_google._contents import OWN_ID
         from becket_google._request import Requests
 
-        url = f"{self._root()}/{_path(request.model, vertex=self._settings.vertex)}:streamGenerateContent?alt=sse"
+        url = f"{self._root()}/{_path(request.model, vertex=self._service is _VERTEX)}:streamGenerateContent?alt=sse"
         kept = (self, request.model)
         requests: Requests | None = request.kept.get(kept)
         if requests is None:
@@ -115,9 +116,10 @@ class GoogleProvider:
         async with self._connected().post(url, headers=self._headers(), body=body) as reply:
             own_id = f"{OWN_ID}{request.key[1]}-"
             answer = Answer(reply, provider=self.name, own_id=own_id, unknown=self._skip)
+            take = answer.take
             async for batch in reply.events():
                 for data in batch:
-                    for event in answer.take(data):
+                    for event in take(data):
                         yield event
         yield answer.finish()
 
@@ -128,18 +130,16 @@ class GoogleProvider:
             ConfigError: There is no key.
             ProviderError: The service refused or failed.
         """
-        from msgspec import DecodeError
-
         from becket_google._listing import page
 
         listed: list[ModelInfo] = []
-        where = f"{self._root()}/{'publishers/google/models' if self._settings.vertex else 'models'}?pageSize=1000"
+        where = f"{self._root()}/{'publishers/google/models' if self._service is _VERTEX else 'models'}?pageSize=1000"
         url = where
         for _ in range(_PAGES):
             raw = await self._connected().get_json(url, headers=self._headers())
             try:
                 models, token = page(raw)
-            except DecodeError as error:
+            except ValueError as error:  # msgspec's own, and that of UTF-8
                 raise ProviderError(
                     f"{self.name} answered with a list of models that cannot be read: {error}", provider=self.name
                 ) from error
@@ -169,7 +169,11 @@ class GoogleProvider:
 
     @property
     def _service(self) -> _Service:
-        return _VERTEX if self._settings.vertex else _GEMINI
+        vertex = self._settings.vertex
+        if vertex is None:
+            given = os.environ.get("GOOGLE_GENAI_USE_ENTERPRISE", os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", ""))
+            vertex = given.lower() in ("true", "1")
+        return _VERTEX if vertex else _GEMINI
 
     def _root(self) -> str:
         """The address and the version, before the path of a method."""

@@ -15,6 +15,9 @@ _NAMED: Final = frozenset({"properties", "$defs", "definitions", "patternPropert
 _VALUES: Final = frozenset({"enum", "default", "examples", "required", "propertyOrdering", "type"})
 """Keywords whose values are data, and no schemas."""
 
+_SUBSCHEMAS: Final = frozenset({"$ref", "anyOf", "oneOf", "allOf", "patternProperties"})
+"""Keywords by which an object has properties that stand elsewhere."""
+
 
 def fitted(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema with the same meaning that the service accepts.
@@ -43,4 +46,4 @@ def _fitted(key: str, value: Any) -> Any:
 
 def takes_arguments(schema: Mapping[str, Any]) -> bool:
     """Whether a function with these parameters has any: the service wants the schema of one that has none left out."""
-    return bool(schema.get("properties")) or bool(schema.keys() - {"type", "properties", "title", "description"})
+    return bool(schema.get("properties") or schema.get("additionalProperties")) or bool(_SUBSCHEMAS & schema.keys())

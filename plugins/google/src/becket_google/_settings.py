@@ -49,7 +49,7 @@ class Settings:
     api_key: pydantic.SecretStr | None = field(default=None, repr=False)
     base_url: str | None = None
     api_version: str | None = None
-    vertex: bool = False
+    vertex: bool | None = None
     headers: dict[str, pydantic.SecretStr] = field(default_factory=dict, repr=False)
     safety: dict[str, str] = field(default_factory=dict)
     connect_seconds: float = 10.0

@@ -191,6 +191,11 @@ def test_a_call_in_pieces_is_put_together(new_answer: NewAnswer, message_of: Mes
     assert message_of(events).tool_calls == (ToolCall("fc", "look", {"at": "Boston", "n": [None, {"x": 2.5}]}),)
 
 
+def test_a_call_in_pieces_may_bring_its_arguments_whole(blocks: Any) -> None:
+    first = {"name": "look", "id": "fc", "willContinue": True}
+    assert blocks(*pieces(first, {"args": {"at": "x"}}), STOP) == [ToolCall("fc", "look", {"at": "x"})]
+
+
 def test_the_last_piece_of_a_call_may_be_one_with_arguments(blocks: Any) -> None:
     """As it is with arrays."""
     first = {"name": "look", "id": "fc", "willContinue": True}
@@ -210,6 +215,12 @@ def test_a_call_in_pieces_has_its_signature(blocks: Any) -> None:
         ToolCall("a", "look"),
         Extension("google", {"thoughtSignature": "S", "call": "a"}),
     ]
+
+
+def test_a_path_may_have_names_in_quotes(blocks: Any) -> None:
+    first = {"name": "look", "id": "fc", "willContinue": True}
+    named = {"partialArgs": [{"jsonPath": """$['a.b'][0]["c d"]""", "stringValue": "x"}]}
+    assert blocks(*pieces(first, named)) == [ToolCall("fc", "look", {"a.b": [{"c d": "x"}]})]
 
 
 @pytest.mark.parametrize("path", ["", "at", "$", "$.", "$.a[", "$.a[x]", "$[0]", "$.a[99999999]", "$..a"])
@@ -252,7 +263,7 @@ def test_an_image_is_kept_and_told_of(blocks: Any) -> None:
 
 def test_a_draft_of_an_image_is_left_out(blocks: Any) -> None:
     """It is a thought, which is not sent back; with a signature it is, and nobody is told of it."""
-    draft = {"inlineData": {"mimeType": "image/png", "data": "AA=="}, "thought": True}
+    draft: dict[str, Any] = {"inlineData": {"mimeType": "image/png", "data": "AA=="}, "thought": True}
     signed = {**draft, "thoughtSignature": "S"}
     assert blocks(chunk(draft, signed)) == [Extension("google", {"part": signed})]
 
@@ -396,6 +407,10 @@ def test_an_event_that_is_no_chunk_cannot_be_read(new_answer: NewAnswer, data: b
 def test_a_mark_of_the_end_that_others_add_is_ignored(new_answer: NewAnswer) -> None:
     """The service sends none."""
     assert new_answer().take(b"[DONE]") == []
+
+
+def test_what_is_no_object_in_a_list_of_chunks_is_left_out(new_answer: NewAnswer) -> None:
+    assert read(new_answer(), [1, chunk({"text": "a"})]) == [TextDelta("a")]
 
 
 def test_signatures_are_no_deltas_that_a_reader_shows(new_answer: NewAnswer) -> None:

@@ -158,7 +158,7 @@ def test_extra_contents_are_refused() -> None:
 
 
 def test_a_request_of_the_next_cycle_uses_what_was_encoded() -> None:
-    """The pieces of the messages and what follows them are the very same objects."""
+    """What follows the messages is the very same object; of these, see the tests of becket-wire."""
     history = [HELLO]
     request = ModelRequest("gemini-2.5-flash", history, "Be kind.", (LOOK,))
     requests = Requests("google", request.model, {})
@@ -168,7 +168,6 @@ def test_a_request_of_the_next_cycle_uses_what_was_encoded() -> None:
         Message("user", (ToolResult("a", "success"),)),
     ]
     second = requests.body(request)
-    assert second[1] is first[1]
     assert second[-1] is first[-1]
     assert len(json.loads(b"".join(second))["contents"]) == 3
 

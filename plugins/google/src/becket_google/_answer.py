@@ -103,11 +103,11 @@ class Answer:
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
         events: list[ModelEvent] = []
-        for candidate in chunk.candidates or ():
+        for which, candidate in enumerate(chunk.candidates or ()):
             if candidate.index:
                 continue  # a second answer, where more were asked for
             if candidate.content is not None:
-                self._take_parts(candidate.content.parts or (), data, events)
+                self._take_parts(candidate.content.parts or (), data, which, events)
             if candidate.finish_reason is not None:
                 self._ended(candidate, events)
         if not chunk.candidates or self._response_id is None:
@@ -139,19 +139,19 @@ class Answer:
     def _extend(self, data: dict[str, Any]) -> ExtensionDelta:
         return ExtensionDelta(self._provider, data, self._begin(None))
 
-    def _take_parts(self, parts: Sequence[Part], data: bytes, events: list[ModelEvent]) -> None:
+    def _take_parts(self, parts: Sequence[Part], data: bytes, which: int, events: list[ModelEvent]) -> None:
         for at, part in enumerate(parts):
             if part.text and part.thought_signature is None and part.function_call is None:
                 events.append(self._text(part.text, thought=part.thought is True))
             else:
-                self._take_part(part, data, at, events)
+                self._take_part(part, data, (which, at), events)
 
     def _text(self, text: str, *, thought: bool) -> TextDelta | ReasoningDelta:
         if self._kind is not thought:
             self._begin(thought)
         return ReasoningDelta(text, self._block) if thought else TextDelta(text, self._block)
 
-    def _take_part(self, part: Part, data: bytes, at: int, events: list[ModelEvent]) -> None:
+    def _take_part(self, part: Part, data: bytes, at: tuple[int, int], events: list[ModelEvent]) -> None:
         """A part that is no plain text."""
         if part.function_call is not None:
             self._take_call(part.function_call, part.thought_signature, data, events)
@@ -279,13 +279,11 @@ class Answer:
         return [event for item in items if bytes(item)[:1] == b"{" for event in self.take(bytes(item))]
 
 
-def _plain_part(data: bytes, at: int) -> dict[str, Any]:
-    """A part with all that it holds; parts of these kinds are few."""
-    for candidate in msgspec.json.decode(data)["candidates"]:
-        if not candidate.get("index"):
-            part: dict[str, Any] = candidate["content"]["parts"][at]
-            return part
-    return {}
+def _plain_part(data: bytes, at: tuple[int, int]) -> dict[str, Any]:
+    """A part with all that it holds, by its candidate and its place there; parts of these kinds are few."""
+    which, place = at
+    part: dict[str, Any] = msgspec.json.decode(data)["candidates"][which]["content"]["parts"][place]
+    return part
 
 
 def _note(media: Any) -> str:

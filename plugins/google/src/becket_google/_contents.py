@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from becket import Document, Extension, Image, Json, Text, ToolCall, ToolResult
 from becket_wire import text_of
-
-from becket_google._json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ def encoder(provider: str, *, gemini_3: bool) -> Callable[[Message, Sequence[Mes
                 _sign(parts)
         else:
             role, parts = "user", _user_parts(message, before, within=gemini_3)
-        return to_json({"role": role, "parts": parts}) if parts else b""
+        return msgspec.json.encode({"role": role, "parts": parts}) if parts else b""
 
     return encode
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from becket_google._json import to_json
-
 if TYPE_CHECKING:
     from becket_google._chunks import FunctionCall, PartialArg
 
@@ -54,7 +52,7 @@ class PartialCall:
 
     def arguments(self) -> str:
         """The arguments so far, as JSON."""
-        return to_json(self._values).decode()
+        return msgspec.json.encode(self._values).decode()
 
     def _set(self, piece: PartialArg) -> None:
         """Set the value at a path; a text goes on where there is one already."""

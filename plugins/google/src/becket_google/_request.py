@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from becket import ConfigError
 from becket_wire import Transcript
 
 from becket_google._contents import contents, encoder
 from becket_google._dialect import is_gemini_3
-from becket_google._json import to_json
 from becket_google._schema import fitted, takes_arguments
 
 if TYPE_CHECKING:
@@ -75,18 +75,14 @@ class Requests:
         Raises:
             ConfigError: An option is none that can be sent.
         """
-        body = [b'{"contents":[']
-        for piece in contents(self._transcript.pieces(request.messages)):
-            body += (piece, b",")
-        body[-1] = b"]" if len(body) > 1 else b'{"contents":[]'
-        body.append(self._end(request))
-        return body
+        pieces = contents(self._transcript.pieces(request.messages))
+        return [b'{"contents":[', b",".join(pieces), b"]", self._end(request)]
 
     def _end(self, request: ModelRequest) -> bytes:
         """What follows the contents, to the closing brace."""
         made_of = (request.tools, request.options, request.system, request.output)
         if self._made_of is None or not _same(self._made_of, made_of):
-            rest = to_json(_rest(request, self._safety))
+            rest = msgspec.json.encode(_rest(request, self._safety))
             self._rest = b"}" if rest == b"{}" else b"," + rest[1:]
             self._made_of = made_of
         return self._rest

@@ -106,6 +106,21 @@ async def test_signatures_go_back_where_they_stood() -> None:
     assert server.requests[1].json["contents"] == contents[:3]
 
 
+async def test_a_stream_that_is_left_in_the_middle_is_left_by_the_provider() -> None:
+    """The page that becket started from, with a tool cycle before: the service sees the client go."""
+    stalled = Played.sse(chunk({"text": "Both are"}), anyio.sleep_forever)
+    seen: list[str] = []
+    async with LoopbackServer(LOOKING, stalled) as server:
+        async for event in agent(server).stream_async("What colour are the sky and the sea?"):
+            if "current_tool_use" in event:
+                seen.append(event["current_tool_use"]["name"])
+            if "data" in event:
+                seen.append(event["data"])
+                break
+        await (await server.request(2)).gone()
+    assert seen == ["look", "look", "Both are"]
+
+
 async def test_a_history_of_another_model_can_go_on_here() -> None:
     """Its reasoning stays behind, and its calls get what stands for a signature."""
     history = [
@@ -166,6 +181,7 @@ async def test_an_answer_that_is_none_is_asked_for_again() -> None:
     assert seen[-1]["result"].text == "Both are blue."
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the command runs in a process of its own
 async def test_the_command_line_needs_a_key_and_no_more(tmp_path: Any) -> None:
     """`becket run -m google:…`, with a tool: both requests, and the answer that is printed."""
 

@@ -21,8 +21,9 @@ OWN_ID: Final = "google-call-"
 SKIP_SIGNATURE: Final = "skip_thought_signature_validator"
 """Stands for the signature of a call that Gemini 3 did not make, and that it would refuse without one.
 
-One of the two values that https://ai.google.dev/gemini-api/docs/thought-signatures gives for histories of other models
-(the other is `context_engineering_is_the_way_to_go`), and the one that Google's own gemini-cli sends, as it stands.
+https://ai.google.dev/gemini-api/docs/thought-signatures (FAQs) gives two values for histories of other models, this one
+and `context_engineering_is_the_way_to_go`; https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thought-signatures
+gives this one alone, and it is what Google's own gemini-cli sends, as it stands.
 """
 
 _OPENING: Final = b'{"role":"user","parts":[{"text":"(The conversation so far:)"}]}'

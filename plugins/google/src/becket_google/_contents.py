@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from becket import Document, Extension, Image, Json, Text, ToolCall, ToolResult
-from becket_wire import text_of
+from becket_wire import dumps, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ def encoder(provider: str, *, gemini_3: bool) -> Callable[[Message, Sequence[Mes
                 _sign(parts)
         else:
             role, parts = "user", _user_parts(message, before, within=gemini_3)
-        return msgspec.json.encode({"role": role, "parts": parts}) if parts else b""
+        return dumps({"role": role, "parts": parts}) if parts else b""
 
     return encode
 

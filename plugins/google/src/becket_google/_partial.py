@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from becket_wire import dumps
 
 if TYPE_CHECKING:
     from becket_google._chunks import FunctionCall, PartialArg
@@ -52,7 +53,7 @@ class PartialCall:
 
     def arguments(self) -> str:
         """The arguments so far, as JSON."""
-        return msgspec.json.encode(self._values).decode()
+        return dumps(self._values).decode()
 
     def _set(self, piece: PartialArg) -> None:
         """Set the value at a path; a text goes on where there is one already."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from becket import ConfigError
-from becket_wire import Transcript
+from becket_wire import Transcript, dumps
 
 from becket_google._contents import contents, encoder
 from becket_google._dialect import is_gemini_3
@@ -82,7 +81,7 @@ class Requests:
         """What follows the contents, to the closing brace."""
         made_of = (request.tools, request.options, request.system, request.output)
         if self._made_of is None or not _same(self._made_of, made_of):
-            rest = msgspec.json.encode(_rest(request, self._safety))
+            rest = dumps(_rest(request, self._safety))
             self._rest = b"}" if rest == b"{}" else b"," + rest[1:]
             self._made_of = made_of
         return self._rest

@@ -74,11 +74,18 @@ def test_a_model_without_tools_is_told_what_to_do() -> None:
     assert (told.message, told.advice) == (words, "take a model that can call functions, or an agent without tools")
 
 
-def test_a_name_that_only_the_beta_knows_is_told_what_to_do() -> None:
-    words = "models/gemini-flash-latest is not found for API version v1"
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("gemini-flash-latest", 'api_version = "beta" in [plugins.google]'),
+        ("gemini-9", "becket models google lists the names that there are"),
+    ],
+)
+def test_a_name_that_is_none_is_told_what_to_do(model: str, advice: str) -> None:
+    words = f"models/{model} is not found for API version v1, or is not supported for generateContent."
     told = explain(404, document(code=404, message=words, status="NOT_FOUND"))
     assert told is not None
-    assert told.advice.endswith('api_version = "beta" in [plugins.google]')
+    assert told.advice.endswith(advice)
 
 
 def test_details_of_any_form_are_looked_at_with_care() -> None:

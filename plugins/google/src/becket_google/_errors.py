@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["explain", "in_words"]
 
 KEY_ADVICE: Final = "check the key: GOOGLE_API_KEY, or GEMINI_API_KEY, or [plugins.google] api_key"
+_OF_THE_BETA: Final = (
+    'names that follow the newest model are known in the beta alone: api_version = "beta" in [plugins.google]'
+)
 
 _KEY_REASONS: Final = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED", "API_KEY_MISSING"})
 _NO_TOOLS: Final = re.compile(r"function calling is not (?:enabled|supported)|tool use is not supported", re.IGNORECASE)
@@ -61,10 +64,8 @@ def _advice(code: str | None, message: str, daily: str | None) -> str:
         return KEY_ADVICE
     if daily:
         return f"{daily} counts by the day: wait for the next, or ask for more"
-    if code == "NOT_FOUND" and "-latest" in message:
-        return (
-            'names that follow the newest model are known in the beta alone: api_version = "beta" in [plugins.google]'
-        )
+    if code == "NOT_FOUND":
+        return _OF_THE_BETA if "-latest" in message else "becket models google lists the names that there are"
     if _NO_TOOLS.search(message):
         return "take a model that can call functions, or an agent without tools"
     return ""

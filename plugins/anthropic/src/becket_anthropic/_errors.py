@@ -1,0 +1,107 @@
+"""The service's errors: `{"type": "error", "error": {"type": ..., "message": ...}, "request_id": ...}`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from becket_wire import ErrorDetails
+
+if TYPE_CHECKING:
+    from becket_anthropic._api import Problem
+
+__all__ = ["BrokenError", "UnreadableError", "explain", "in_stream"]
+
+_STATUS: Final = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that a type of error has outside of streams: https://platform.claude.com/docs/en/api/errors."""
+
+_PASSING: Final = frozenset({"rate_limit_error", "api_error", "timeout_error", "overloaded_error"})
+
+_KEY: Final = "check the key"
+_ADVICE: Final = {
+    401: f"{_KEY}: ANTHROPIC_API_KEY, or api_key in [plugins.anthropic] of your configuration",
+    402: "look at the plan and the billing of the key's organisation",
+    403: "the key has no access to this; look at its workspace, or ask with another",
+    413: "a request has 32 MB at most: send less, or large files by their url",
+}
+
+
+class BrokenError(Exception):
+    """The stream carries an error.
+
+    Attributes:
+        details: What it says.
+    """
+
+    def __init__(self, details: ErrorDetails) -> None:
+        super().__init__(details.message)
+        self.details = details
+
+
+class UnreadableError(Exception):
+    """An event of the stream is no JSON, or not what it should be.
+
+    Attributes:
+        data: The event.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, data: bytes, why: Exception) -> None:
+        super().__init__(str(why))
+        self.data = data
+        self.why = why
+
+
+def explain(status: int, body: bytes) -> ErrorDetails | None:
+    """The words of the service's error document, or of one that a gateway writes nearly so; None for anything else."""
+    try:
+        document: Any = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return None
+    code = error.get("type")
+    if not isinstance(code, str):
+        code = None
+    if 200 <= status < 300:  # noqa: PLR2004  an error where an answer should be
+        return _details(code, error["message"])
+    return ErrorDetails(message=error["message"], code=code, advice=_advice(status, error["message"]))
+
+
+def in_stream(problem: Problem | None) -> ErrorDetails:
+    """The words of an `error` event."""
+    if problem is None:
+        return ErrorDetails(message="", retryable=True)
+    return _details(problem.type, problem.message or "")
+
+
+def _details(code: str | None, message: str) -> ErrorDetails:
+    """An error that no status says more of: its type does."""
+    status = _STATUS.get(code or "")
+    return ErrorDetails(
+        message=message,
+        code=code,
+        status=status,
+        retryable=code in _PASSING if status is not None else None,
+        advice="" if status is None else _advice(status, message),
+    )
+
+
+def _advice(status: int, message: str) -> str:
+    if status == 404 and "model" in message:  # noqa: PLR2004  not found
+        return "'becket models anthropic' lists the models of your key"
+    return _ADVICE.get(status, "")

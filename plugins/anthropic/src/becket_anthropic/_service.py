@@ -1,0 +1,183 @@
+"""How a service is asked: its address, the headers, and the client that carries the requests."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from becket import ConfigError, ModelInfo, ProviderError
+from becket_wire import Client, TimeLimits
+from msgspec import MsgspecError
+
+from becket_anthropic._answer import Answer
+from becket_anthropic._api import decode_page
+from becket_anthropic._errors import BrokenError, UnreadableError, explain
+from becket_anthropic._log import Warned
+from becket_anthropic._messages import Writer
+from becket_anthropic._request import Conversation, is_sampled
+from becket_anthropic._settings import check_url, plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from becket import ModelEvent, ModelRequest
+
+    from becket_anthropic._settings import Endpoint
+
+__all__ = ["OWN_NAME", "Service"]
+
+OWN_NAME: Final = "anthropic"
+OWN_URL: Final = "https://api.anthropic.com"
+PAGE: Final = "docs/reference/plugins/anthropic.md"
+
+VERSION: Final = "2026-10-21"
+VERSION_WITH_SAMPLING: Final = "2023-06-01"
+"""https://platform.claude.com/docs/en/api/versioning: the newer version refuses `temperature`, `top_p` and `top_k`."""
+
+PAUSES: Final = 16
+"""How often a turn that the service pauses is gone on with. It pauses after some ten calls of its own tools."""
+
+PAGES: Final = 20
+"""Pages of the list of models that are read, of up to 1,000 each."""
+
+
+class Service:
+    """A service that speaks the Messages API.
+
+    Args:
+        name: The provider's name.
+        endpoint: The settings.
+    """
+
+    def __init__(self, name: str, endpoint: Endpoint) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._writer = Writer(name)
+        self._warned = Warned(name)
+        limits = TimeLimits(connect=endpoint.connect_seconds, read=endpoint.read_seconds, total=endpoint.total_seconds)
+        self.client = Client(name, limits=limits, explain=explain, hint=f"check its address: {self._address_setting()}")
+
+    async def stream(self, provider: object, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """One model call, in as many requests as the service divides it into."""
+        conversation = request.kept.get(provider)
+        if not isinstance(conversation, Conversation):
+            conversation = request.kept[provider] = Conversation(self._writer, self._endpoint)
+        url, headers = f"{self._root()}/v1/messages", self._headers(request)
+        answer, pauses = Answer(self.name, self._warned), 0
+        while True:
+            body = conversation.body(request, answer.message() if pauses else None, answer.container)
+            async with self.client.post(url, headers=headers, body=body) as reply:
+                take = answer.take
+                try:
+                    async for batch in reply.events():
+                        for data in batch:
+                            for event in take(data):
+                                yield event
+                        if answer.done:
+                            break
+                except BrokenError as error:
+                    raise reply.broken(error.details) from None
+                except UnreadableError as error:
+                    raise reply.unreadable(error.data, error.why) from error
+                if not answer.done:
+                    raise reply.cut_off("a message_stop event")
+                await reply.finish()
+            if not answer.paused or pauses == PAUSES:
+                break
+            pauses += 1
+            answer.go_on()
+        yield answer.finish()
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """The models that the service says it has."""
+        headers, after = self._headers(None), ""
+        found: list[ModelInfo] = []
+        for _ in range(PAGES):
+            raw = await self.client.get_json(f"{self._root()}/v1/models?limit=1000{after}", headers=headers)
+            try:
+                page = decode_page(raw)
+            except MsgspecError as error:
+                raise ProviderError(f"{self.name} sent a list of models that cannot be read: {error}") from error
+            found += (ModelInfo(one.id, one.display_name or "") for one in page.data)
+            if not page.has_more or not page.last_id:
+                break
+            after = f"&after_id={quote(page.last_id, safe='')}"
+        return found
+
+    def _root(self) -> str:
+        """The service's address, before `/v1`."""
+        url = self._endpoint.base_url
+        if url is None:
+            url = (os.environ.get("ANTHROPIC_BASE_URL") if self.name == OWN_NAME else None) or OWN_URL
+            check_url("ANTHROPIC_BASE_URL", url)
+        return url.rstrip("/").removesuffix("/v1")
+
+    def _headers(self, request: ModelRequest | None) -> dict[str, str]:
+        """The headers of a request; None for one that asks no model.
+
+        Raises:
+            ConfigError: There is no key.
+        """
+        endpoint = self._endpoint
+        version = endpoint.version or (VERSION_WITH_SAMPLING if request and is_sampled(request) else VERSION)
+        headers = {"accept": "application/json", "anthropic-version": version}
+        if request is not None:
+            headers["content-type"] = "application/json"
+        if betas := [*endpoint.betas, *(_betas(request) if request is not None else ())]:
+            headers["anthropic-beta"] = ",".join(dict.fromkeys(betas))
+        own = {name.lower(): plain(value) for name, value in endpoint.headers.items()}
+        if not own.keys() & {"x-api-key", "authorization"}:
+            headers |= self._key()
+        return headers | own
+
+    def _key(self) -> dict[str, str]:
+        """The header with the key; none for another service that needs none.
+
+        Raises:
+            ConfigError: There is none, and Anthropic itself is asked.
+        """
+        endpoint = self._endpoint
+        if endpoint.api_key is not None:
+            return {"x-api-key": _sendable(plain(endpoint.api_key), "api_key")}
+        if endpoint.auth_token is not None:
+            return {"authorization": f"Bearer {_sendable(plain(endpoint.auth_token), 'auth_token')}"}
+        if self.name != OWN_NAME and endpoint.base_url is not None:
+            return {}
+        if key := os.environ.get("ANTHROPIC_API_KEY"):
+            return {"x-api-key": _sendable(key, "ANTHROPIC_API_KEY")}
+        if token := os.environ.get("ANTHROPIC_AUTH_TOKEN"):
+            return {"authorization": f"Bearer {_sendable(token, 'ANTHROPIC_AUTH_TOKEN')}"}
+        raise ConfigError(
+            f"the provider {self.name!r} has no key: set the environment variable ANTHROPIC_API_KEY, or api_key in "
+            f"[plugins.anthropic] of your configuration; {PAGE} says more"
+        )
+
+    def _address_setting(self) -> str:
+        if self.name == OWN_NAME:
+            return "ANTHROPIC_BASE_URL, or base_url in [plugins.anthropic] of your configuration"
+        return f"base_url in [plugins.anthropic.endpoints.{self.name}] of your configuration"
+
+
+def _betas(request: ModelRequest) -> Sequence[str]:
+    """The betas that one call asks for.
+
+    Raises:
+        ConfigError: They are no list of texts that a header can have.
+    """
+    given: object = request.options.extra.get("betas") or ()
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one.isprintable() for one in given):
+        raise ConfigError(f"extra has betas {given!r}; it must be a list of texts")
+    return given
+
+
+def _sendable(key: str, where: str) -> str:
+    """A key without white space around it, such as a line end from a file.
+
+    Raises:
+        ConfigError: No header can have it; the message does not show it.
+    """
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(f"{where} is no key: it is empty, or has signs that no key has")
+    return key

@@ -135,7 +135,7 @@ class Answer:
 
     def _other(self, event: Event) -> Sequence[ModelEvent]:
         match event.type:
-            case "content_block_start" if event.content_block is not None:
+            case "content_block_start":
                 return self._begin(event.index, event.content_block)
             case "content_block_stop":
                 block = self._blocks.pop(event.index, None)

@@ -9,6 +9,9 @@ import msgspec
 __all__ = ["Container", "Delta", "Event", "ModelPage", "Start", "decode_event", "decode_page", "decode_start"]
 
 
+_NOTHING: Final = msgspec.Raw()
+
+
 class Details(msgspec.Struct, gc=False):
     """How the output tokens divide."""
 
@@ -48,7 +51,7 @@ class Delta(msgspec.Struct, gc=False):
     thinking: str | None = None
     partial_json: str | None = None
     signature: str | None = None
-    citation: msgspec.Raw | None = None
+    citation: msgspec.Raw = _NOTHING
     content: str | None = None
     encrypted_content: str | None = None
     stop_reason: str | None = None
@@ -77,7 +80,7 @@ class Event(msgspec.Struct):
     type: str
     index: int = 0
     delta: Delta | None = None
-    content_block: msgspec.Raw | None = None
+    content_block: msgspec.Raw = _NOTHING
     message: Begun | None = None
     usage: Usage | None = None
     error: Problem | None = None
@@ -94,7 +97,7 @@ class Start(msgspec.Struct):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = _NOTHING
     caller: dict[str, Any] | None = None
     toolset_name: str | None = None
 

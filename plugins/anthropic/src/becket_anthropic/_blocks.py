@@ -78,7 +78,7 @@ class TextBlock(Block):
         if text:
             self._fragments.append(text)
             return (TextDelta(text, self.number),)
-        if delta.citation is not None:
+        if delta.citation:
             self._citations.append(msgspec.json.decode(delta.citation))
         elif text is None:
             self._warn(f"the delta {delta.type!r}")
@@ -159,7 +159,7 @@ class CallBlock(Block):
         super().__init__(number, provider, warn)
         self._id = start.id or ""
         self._name = start.name or ""
-        self._whole = bytes(start.input or b"{}").decode()
+        self._whole = bytes(start.input).decode() or "{}"
         self._fragments: list[str] = []
         self._more: dict[str, Any] = {}
         if start.caller is not None and start.caller.get("type") != "direct":

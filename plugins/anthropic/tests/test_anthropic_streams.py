@@ -27,7 +27,6 @@ from becket import (
 from becket.testing import LoopbackServer, Played
 from becket_anthropic import AnthropicProvider
 from becket_anthropic._answer import Answer
-from becket_anthropic._errors import BrokenError, UnreadableError
 from becket_anthropic._messages import Writer
 from becket_wire import EventSplitter
 from hypothesis import given
@@ -138,9 +137,22 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
+class Raised:
+    """Makes errors as a reply does, in fewer words."""
+
+    def broken(self, error: Any, /) -> ProviderError:
+        return ProviderError(f"broken: {error.message}", retryable=bool(error.retryable), status=error.status)
+
+    def cut_off(self, what: str, /) -> ProviderError:
+        return ProviderError(f"cut off: {what}", retryable=True)
+
+    def unreadable(self, data: bytes, error: Exception, /) -> ProviderError:
+        return ProviderError(f"unreadable: {data!r}: {error}")
+
+
 def read(*pieces: bytes) -> list[ModelEvent]:
     """The events of a body that comes in these pieces."""
-    answer, splitter = Answer("anthropic", lambda _: None), EventSplitter()
+    answer, splitter = Answer("anthropic", Raised(), lambda _: None), EventSplitter()
     batches = [splitter.feed(piece) for piece in pieces]
     data = [one for batch in [*batches, splitter.close()] for one in batch]
     events = [event for one in data for event in answer.take(one)]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import ExtensionDelta, Message, ModelFinished, TextDelta, Usage
-
 from msgspec import MsgspecError, Raw, to_builtins
 
 from becket_anthropic._api import decode_event
 from becket_anthropic._blocks import Block, begun
-from becket_anthropic._errors import BrokenError, UnreadableError, in_stream
+from becket_anthropic._errors import in_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from becket_anthropic._api import Container, Event
     from becket_anthropic._api import Usage as Counted
+    from becket_anthropic._errors import Faults
 
 __all__ = ["Answer"]
 
@@ -39,6 +39,7 @@ class Answer:
 
     Args:
         provider: The provider's name, for its extensions.
+        faults: The reply, which words what is wrong with it.
         warn: Called with what is not known, such as "the event 'x'"; it says each only once.
 
     Attributes:
@@ -48,6 +49,7 @@ class Answer:
     __slots__ = (
         "_blocks",
         "_container",
+        "_faults",
         "_id",
         "_now",
         "_number",
@@ -61,8 +63,9 @@ class Answer:
         "done",
     )
 
-    def __init__(self, provider: str, warn: Callable[[str], object]) -> None:
+    def __init__(self, provider: str, faults: Faults, warn: Callable[[str], object]) -> None:
         self._provider = provider
+        self._faults = faults
         self._warn = warn
         self._blocks: dict[int, Block] = {}
         self._over: list[Block] = []
@@ -80,8 +83,7 @@ class Answer:
         """What one event of the service comes to. This is the path of a token.
 
         Raises:
-            BrokenError: It is an error.
-            UnreadableError: It is no JSON, or not what it should be.
+            ProviderError: It is an error, or no JSON, or not what it should be.
         """
         try:
             event = decode_event(data)
@@ -94,10 +96,15 @@ class Answer:
                 return ()
             return self._other(event)
         except MsgspecError as error:
-            raise UnreadableError(data, error) from error
+            raise self._faults.unreadable(data, error) from error
 
     def finish(self) -> ModelFinished:
-        """The end of the answer. One that is paused, and is not gone on with any more, is cut off."""
+        """The end of the answer. One that is paused, and is not gone on with any more, has reached a limit.
+
+        Raises:
+            ProviderError: The message has not come to its end.
+        """
+        self.check()
         stop = "max_tokens" if self.paused else _STOPS.get(self._stop or "")
         if stop is None and self._stop is not None and self._stop not in _PAUSES:
             self._warn(f"the stop reason {self._stop!r}")
@@ -122,8 +129,22 @@ class Answer:
             content += block.content()
         return Message("assistant", tuple(content))
 
-    def go_on(self) -> None:
-        """Get ready for the message that the next request brings."""
+    def check(self) -> None:
+        """Refuse a message that has not come to its end.
+
+        Raises:
+            ProviderError: It has not.
+        """
+        if not self.done:
+            raise self._faults.cut_off("a message_stop event")
+
+    def go_on(self, faults: Faults) -> None:
+        """Get ready for the message that the next request brings.
+
+        Args:
+            faults: As before, for the new reply.
+        """
+        self._faults = faults
         self._spent += self._now.usage()
         self._now = _Count()
         self._stop = None
@@ -151,7 +172,7 @@ class Answer:
             case "message_stop":
                 return self._end()
             case "error":
-                raise BrokenError(in_stream(event.error))
+                raise self._faults.broken(in_stream(event.error))
             case "ping":
                 pass
             case _:

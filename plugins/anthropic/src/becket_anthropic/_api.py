@@ -42,8 +42,9 @@ class StopDetails(msgspec.Struct, gc=False):
 
 
 class Delta(msgspec.Struct, gc=False):
-    """A fragment of a block, or of the message. One structure for all types: a union of several decodes no faster, and
-    fails at a type that it does not know.
+    """A fragment of a block, or of the message.
+
+    One structure for all types: a union of several decodes no faster, and fails at a type that it does not know.
     """
 
     type: str = ""

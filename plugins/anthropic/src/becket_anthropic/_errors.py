@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from becket_wire import ErrorDetails
 
 if TYPE_CHECKING:
+    from becket import ProviderError
+
     from becket_anthropic._api import Problem
 
-__all__ = ["BrokenError", "UnreadableError", "explain", "in_stream"]
+__all__ = ["Faults", "explain", "in_stream"]
 
 _STATUS: Final = {
     "invalid_request_error": 400,
@@ -37,30 +39,20 @@ _ADVICE: Final = {
 }
 
 
-class BrokenError(Exception):
-    """The stream carries an error.
+class Faults(Protocol):
+    """What words the errors of a stream: a `becket_wire.Reply`."""
 
-    Attributes:
-        details: What it says.
-    """
+    def broken(self, error: ErrorDetails, /) -> ProviderError:
+        """The error that the stream carries."""
+        ...
 
-    def __init__(self, details: ErrorDetails) -> None:
-        super().__init__(details.message)
-        self.details = details
+    def cut_off(self, what: str, /) -> ProviderError:
+        """The error of a stream that ended without this."""
+        ...
 
-
-class UnreadableError(Exception):
-    """An event of the stream is no JSON, or not what it should be.
-
-    Attributes:
-        data: The event.
-        why: What is wrong with it.
-    """
-
-    def __init__(self, data: bytes, why: Exception) -> None:
-        super().__init__(str(why))
-        self.data = data
-        self.why = why
+    def unreadable(self, data: bytes, error: Exception, /) -> ProviderError:
+        """The error of an event that is not what it should be."""
+        ...
 
 
 def explain(status: int, body: bytes) -> ErrorDetails | None:

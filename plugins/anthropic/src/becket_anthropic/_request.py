@@ -3,10 +3,10 @@
 The service keeps the beginning of a prompt, up to a mark, for five minutes or an hour, and reads it again for a tenth
 of the price; to write it costs a quarter more, or twice the price for the hour
 (https://platform.claude.com/docs/en/build-with-claude/prompt-caching). An agent sends its whole history again with
-every cycle, so marks pay from the second cycle on, and stand where one may follow: where tools are offered, or an answer
-has been given. There are three of four that a request may have: behind the system prompt (or the tools), where the last
-request ended, and at the end. Two in the messages, since the service looks back 20 blocks from a mark for what it has
-kept, and the results of many tools at once are more.
+every cycle, so marks pay from the second cycle on, and stand where one may follow: where tools are offered, or an
+answer has been given. There are three of the four that a request may have: behind the system prompt (or the tools),
+where the last request ended, and at the end. Two in the messages, since the service looks back 20 blocks from a mark
+for what it has kept, and the results of many tools at once are more.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Conversation:
         return [self._headed(request, mark, container or self._container(messages)), b",".join(pieces), b"]}"]
 
     def _alternate(self, pieces: Sequence[bytes]) -> bool:
-        """Whether the roles alternate, as they nearly always do. Looks at each message once, while the history grows."""
+        """Whether the roles alternate, as they nearly always do. A message is looked at once while the history grows."""
         known = self._alternating
         if not (known <= len(pieces) and (not known or pieces[known - 1] is self._last)):
             known = 0
@@ -235,14 +235,7 @@ def _head(request: ModelRequest, endpoint: Endpoint, mark: bytes, *, without_thi
     raw_mark = msgspec.Raw(mark) if mark else None
     most = options.max_tokens or endpoint.default_max_tokens or max_tokens(request.model)
     head: dict[str, Any] = {"model": request.model, "max_tokens": most, "stream": True}
-    system, config = request.system, dict(_mapping(extra, "output_config"))
-    if request.output is not None and request.output.mode == "schema":
-        schema = without_what_is_missing(request.output.schema)
-        if schema is not None:
-            config["format"] = {"type": "json_schema", "schema": schema}
-        else:
-            asked = told(request.output.schema)
-            system = f"{system}\n\n{asked}" if system else asked
+    system, config = _output(request)
     tools = [*map(_tool, request.tools), *_listed(extra, "tools")]
     if system.strip():
         head["system"] = [_with_mark({"type": "text", "text": system}, raw_mark)] if mark else system
@@ -253,15 +246,25 @@ def _head(request: ModelRequest, endpoint: Endpoint, mark: bytes, *, without_thi
         head |= _choice(options.tool_choice)
     if config:
         head["output_config"] = config
-    for name, value in (("temperature", options.temperature), ("top_p", options.top_p)):
-        if value is not None:
-            head[name] = value
-    if options.stop:
-        head["stop_sequences"] = list(options.stop)
+    said = {"temperature": options.temperature, "top_p": options.top_p, "stop_sequences": list(options.stop) or None}
+    head |= {name: value for name, value in said.items() if value is not None}
     head |= {name: value for name, value in extra.items() if name not in _MERGED}
     if without_thinking:
         head["thinking"] = {"type": "disabled"}
     return head
+
+
+def _output(request: ModelRequest) -> tuple[str, dict[str, Any]]:
+    """The system prompt and the `output_config`, with the schema of a structured output in one of them."""
+    system, config = request.system, dict(_mapping(request.options.extra, "output_config"))
+    if request.output is not None and request.output.mode == "schema":
+        schema = without_what_is_missing(request.output.schema)
+        if schema is not None:
+            config["format"] = {"type": "json_schema", "schema": schema}
+        else:
+            asked = told(request.output.schema)
+            system = f"{system}\n\n{asked}" if system else asked
+    return system, config
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from msgspec import MsgspecError
 
 from becket_anthropic._answer import Answer
 from becket_anthropic._api import decode_page
-from becket_anthropic._errors import BrokenError, UnreadableError, explain
+from becket_anthropic._errors import explain
 from becket_anthropic._log import Warned
 from becket_anthropic._messages import Writer
 from becket_anthropic._request import Conversation, is_sampled
@@ -64,29 +64,25 @@ class Service:
         if not isinstance(conversation, Conversation):
             conversation = request.kept[provider] = Conversation(self._writer, self._endpoint)
         url, headers = f"{self._root()}/v1/messages", self._headers(request)
-        answer, pauses = Answer(self.name, self._warned), 0
-        while True:
-            body = conversation.body(request, answer.message() if pauses else None, answer.container)
-            async with self.client.post(url, headers=headers, body=body) as reply:
+        answer: Answer | None = None
+        for _ in range(1 + PAUSES):
+            async with self.client.post(url, headers=headers, body=_body(conversation, request, answer)) as reply:
+                if answer is None:
+                    answer = Answer(self.name, reply, self._warned)
+                else:
+                    answer.go_on(reply)
                 take = answer.take
-                try:
-                    async for batch in reply.events():
-                        for data in batch:
-                            for event in take(data):
-                                yield event
-                        if answer.done:
-                            break
-                except BrokenError as error:
-                    raise reply.broken(error.details) from None
-                except UnreadableError as error:
-                    raise reply.unreadable(error.data, error.why) from error
-                if not answer.done:
-                    raise reply.cut_off("a message_stop event")
+                async for batch in reply.events():
+                    for data in batch:
+                        for event in take(data):
+                            yield event
+                    if answer.done:
+                        break
+                answer.check()
                 await reply.finish()
-            if not answer.paused or pauses == PAUSES:
+            if not answer.paused:
                 break
-            pauses += 1
-            answer.go_on()
+        assert answer is not None  # noqa: S101 -- for the type checker
         yield answer.finish()
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -157,6 +153,13 @@ class Service:
         if self.name == OWN_NAME:
             return "ANTHROPIC_BASE_URL, or base_url in [plugins.anthropic] of your configuration"
         return f"base_url in [plugins.anthropic.endpoints.{self.name}] of your configuration"
+
+
+def _body(conversation: Conversation, request: ModelRequest, answer: Answer | None) -> list[bytes]:
+    """The request's JSON; with what the model has said so far where it is to go on."""
+    if answer is None:
+        return conversation.body(request)
+    return conversation.body(request, answer.message(), answer.container)
 
 
 def _betas(request: ModelRequest) -> Sequence[str]:

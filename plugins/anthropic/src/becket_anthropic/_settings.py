@@ -81,7 +81,8 @@ class Endpoint:
                 raise ConfigError(f"{name} is {given!r}; it is a number of seconds above 0")
         if self.base_url is not None:
             check_url("base_url", self.base_url)
-        if isinstance(self.betas, str):
+        betas: object = self.betas
+        if isinstance(betas, str):
             raise ConfigError(f"betas is the text {self.betas!r}; it is a list of texts")
         for name, value in (*self.headers.items(), ("anthropic-beta", ",".join(self.betas))):
             if not name or not name.isascii() or any(sign in name + plain(value) for sign in "\r\n\0"):

@@ -211,3 +211,190 @@ def test_the_answer_is_the_same_however_it_is_cut(name: str, data: st.DataObject
 def test_the_answer_is_the_same_byte_by_byte(name: str) -> None:
     body = STREAMS[name]
     assert ours(read(*(body[at : at + 1] for at in range(len(body))))) == ours(read(body))
+
+
+class TestBroken:
+    def test_a_stream_without_its_end_is_cut_off(self) -> None:
+        with pytest.raises(ProviderError, match="cut off: a message_stop event") as caught:
+            read(STREAMS["cut_off"])
+        assert caught.value.retryable
+
+    @pytest.mark.parametrize("end", range(1, 12))
+    def test_a_stream_cut_after_any_event_but_the_last_is_cut_off(self, end: int) -> None:
+        events = STREAMS["thinking_tool"].split(b"\n\n")[:-1]
+        assert len(events) == 12
+        with pytest.raises(ProviderError, match="cut off"):
+            read(b"\n\n".join(events[:end]) + b"\n\n")
+
+    @pytest.mark.parametrize(
+        ("name", "status", "retryable"),
+        [
+            ("error_overloaded", 529, True),
+            ("error_first", 529, True),
+            ("error_rate_limit", 429, True),
+            ("error_api", 500, True),
+            ("error_invalid", 400, False),
+        ],
+    )
+    def test_an_error_in_the_stream_has_its_status_and_whether_to_try_again(
+        self, name: str, status: int, *, retryable: bool
+    ) -> None:
+        with pytest.raises(ProviderError, match="broken: ") as caught:
+            read(STREAMS[name])
+        assert (caught.value.status, caught.value.retryable) == (status, retryable)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"not json",
+            b"[]",
+            b'{"index": 0}',
+            b'{"type": "content_block_delta", "index": "first"}',
+            b'{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 3}}',
+            b'{"type": "content_block_start", "index": 0, "content_block": 3}',
+            b'{"type": "content_block_start", "index": 0}',
+            b'{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "\xff"}}',
+        ],
+    )
+    def test_an_event_that_is_not_what_it_should_be_is_told(self, data: bytes) -> None:
+        with pytest.raises(ProviderError, match="unreadable"):
+            read(b"data: " + data + b"\n\n")
+
+    @pytest.mark.parametrize("name", [name for name in BROKEN if name != "cut_off"])
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_the_official_client_sees_the_same_error(self, name: str) -> None:
+        async with LoopbackServer(played(STREAMS[name])) as server:
+            with pytest.raises(anthropic.APIStatusError) as theirs:
+                await judge(server)
+            provider = AnthropicProvider(base_url=server.url, api_key="key")
+            with pytest.raises(ProviderError) as ours:
+                await asked(provider)
+            await provider.aclose()
+        assert ours.value.code == theirs.value.type
+        assert str(theirs.value.api_message) in str(ours.value)
+        assert ours.value.request_id == theirs.value.request_id == "req_1"
+
+
+def lines(*events: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+class TestUnknown:
+    """What a later version of the service may send."""
+
+    START = ({"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 1, "output_tokens": 1}}},)
+    END = ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}, {"type": "message_stop"})
+
+    def told(self, *events: Any) -> tuple[list[ModelEvent], list[str]]:
+        warned: list[str] = []
+        answer = Answer("anthropic", Raised(), warned.append)
+        data = EventSplitter().feed(lines(*self.START, *events, *self.END))
+        found = [event for one in data for event in answer.take(one)]
+        return [*found, answer.finish()], warned
+
+    def test_an_event_of_a_new_type_is_skipped_and_told(self) -> None:
+        events, warned = self.told({"type": "message_hint", "hint": {"index": "x"}})
+        assert [event.type for event in events] == ["model_finished"]
+        assert warned == ["the event 'message_hint'"]
+
+    def test_a_delta_of_a_new_type_is_skipped_and_told(self) -> None:
+        begun = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        new = {"type": "content_block_delta", "index": 0, "delta": {"type": "tone_delta", "tone": "glad"}}
+        known = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}}
+        events, warned = self.told(begun, new, known)
+        assert [event.type for event in events] == ["text_delta", "model_finished"]
+        assert warned == ["the delta 'tone_delta'"]
+
+    def test_a_block_of_a_new_type_is_kept_as_it_came(self) -> None:
+        block = {"type": "picture", "id": "p1", "pixels": [1, {"deep": None}]}
+        events, warned = self.told({"type": "content_block_start", "index": 0, "content_block": block})
+        assert (message(events).content, warned) == ((Extension("anthropic", {"block": block}),), [])
+
+    def test_a_delta_of_a_block_that_has_not_begun_is_skipped_and_told(self) -> None:
+        events, warned = self.told(
+            {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "hi"}}
+        )
+        assert [event.type for event in events] == ["model_finished"]
+        assert warned == ["a delta of a block that has not begun ('text_delta')"]
+
+    def test_a_new_stop_reason_ends_the_turn_and_is_told(self) -> None:
+        answer = Answer("anthropic", Raised(), (warned := list[str]()).append)
+        for one in EventSplitter().feed(
+            lines({"type": "message_delta", "delta": {"stop_reason": "tired"}}, self.END[1])
+        ):
+            answer.take(one)
+        assert (answer.finish().stop_reason, warned) == ("end_turn", ["the stop reason 'tired'"])
+
+    def test_a_call_under_the_wrong_stop_reason_is_a_call(self) -> None:
+        """Some compatible servers know only `end_turn`."""
+        call = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+        events, _ = self.told({"type": "content_block_start", "index": 0, "content_block": call})
+        assert isinstance(events[-1], ModelFinished)
+        assert events[-1].stop_reason == "tool_use"
+
+    def test_a_summary_of_the_service_is_kept_with_its_text(self) -> None:
+        """The block of its compaction, whose text comes in one delta."""
+        events, warned = self.told(
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "compaction", "content": None}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "compaction_delta", "content": "So far."}},
+            {"type": "content_block_stop", "index": 0},
+        )
+        assert message(events).content == (
+            Extension("anthropic", {"block": {"type": "compaction", "content": "So far."}}),
+        )
+        assert warned == []
+
+    def test_a_call_of_the_services_own_tool_that_was_cut_off_is_not_kept(self) -> None:
+        call = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+        half = {"type": "input_json_delta", "partial_json": '{"query": "cl'}
+        events, _ = self.told(
+            {"type": "content_block_start", "index": 0, "content_block": call},
+            {"type": "content_block_delta", "index": 0, "delta": half},
+        )
+        assert message(events).content == ()
+
+
+class TestPaused:
+    """A turn that the service pauses goes on in another request."""
+
+    @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+    async def test_it_goes_on_in_the_same_answer(self) -> None:
+        async with LoopbackServer(played(STREAMS["pause_1"]), played(STREAMS["pause_2"])) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key="key", caching="off")
+            events = await asked(provider)
+            await provider.aclose()
+        first, second = (received.json for received in server.requests)
+        content, stop, usage = ours(events)
+        assert second["messages"][:-1] == first["messages"]
+        assert second["messages"][-1]["role"] == "assistant"
+        sent = second["messages"][-1]["content"]
+        assert [block["type"] for block in sent] == [
+            "thinking",
+            "text",
+            "server_tool_use",
+            "web_search_tool_result",
+            "server_tool_use",
+        ]
+        assert content[: len(sent)] == sent
+        assert [block["type"] for block in content[len(sent) :]] == ["web_search_tool_result", "text"]
+        assert (stop, usage) == ("end_turn", Usage(100 + 7 + 300, 250, 7))
+
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_the_official_client_would_send_the_same_to_go_on(self) -> None:
+        async with LoopbackServer(played(STREAMS["pause_1"]), played(STREAMS["pause_2"])) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key="key")
+            await asked(provider)
+            await provider.aclose()
+        async with LoopbackServer(played(STREAMS["pause_1"])) as judging:
+            content, _, _ = theirs(await judge(judging))
+        assert server.requests[1].json["messages"][-1]["content"] == content
+
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_one_that_is_paused_for_ever_has_reached_its_limit(self) -> None:
+        async with LoopbackServer(played(STREAMS["pause_1"])) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key="key")
+            events = await asked(provider)
+            await provider.aclose()
+        assert len(server.requests) == 17
+        assert ours(events)[1] == "max_tokens"
+        assert len(message(events).content) == 17 * 6

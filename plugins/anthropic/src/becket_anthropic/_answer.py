@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import ExtensionDelta, Message, ModelFinished, TextDelta, Usage
-from msgspec import MsgspecError, Raw, to_builtins
+from msgspec import Raw, to_builtins
 
-from becket_anthropic._api import decode_event
+from becket_anthropic._api import UNREADABLE, decode_event
 from becket_anthropic._blocks import Block, begun
 from becket_anthropic._errors import in_stream
 
@@ -95,7 +95,7 @@ class Answer:
                 self._warn(f"a delta of a block that has not begun ({delta.type!r})")
                 return ()
             return self._other(event)
-        except MsgspecError as error:
+        except UNREADABLE as error:
             raise self._faults.unreadable(data, error) from error
 
     def finish(self) -> ModelFinished:

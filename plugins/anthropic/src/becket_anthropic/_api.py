@@ -6,8 +6,21 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Container", "Delta", "Event", "ModelPage", "Start", "decode_event", "decode_page", "decode_start"]
+__all__ = [
+    "UNREADABLE",
+    "Container",
+    "Delta",
+    "Event",
+    "ModelPage",
+    "Start",
+    "decode_event",
+    "decode_page",
+    "decode_start",
+]
 
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What a decoder raises; text in JSON that is no UTF-8 is an error of Python's."""
 
 _NOTHING: Final = msgspec.Raw()
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 from becket_wire import ErrorDetails
 
+from becket_anthropic._api import UNREADABLE
+
 if TYPE_CHECKING:
     from becket import ProviderError
 
@@ -59,7 +61,7 @@ def explain(status: int, body: bytes) -> ErrorDetails | None:
     """The words of the service's error document, or of one that a gateway writes nearly so; None for anything else."""
     try:
         document: Any = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, str):

@@ -96,7 +96,7 @@ class Conversation:
         return [self._headed(request, mark, container or self._container(messages)), b",".join(pieces), b"]}"]
 
     def _alternate(self, pieces: Sequence[bytes]) -> bool:
-        """Whether the roles alternate, as they nearly always do. A message is looked at once while the history grows."""
+        """Whether the roles alternate, as they nearly always do. A message is looked at once while they grow."""
         known = self._alternating
         if not (known <= len(pieces) and (not known or pieces[known - 1] is self._last)):
             known = 0

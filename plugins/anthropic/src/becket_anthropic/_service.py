@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 from becket import ConfigError, ModelInfo, ProviderError
 from becket_wire import Client, TimeLimits
-from msgspec import MsgspecError
 
 from becket_anthropic._answer import Answer
-from becket_anthropic._api import decode_page
+from becket_anthropic._api import UNREADABLE, decode_page
 from becket_anthropic._errors import explain
 from becket_anthropic._log import Warned
 from becket_anthropic._messages import Writer
@@ -93,7 +92,7 @@ class Service:
             raw = await self.client.get_json(f"{self._root()}/v1/models?limit=1000{after}", headers=headers)
             try:
                 page = decode_page(raw)
-            except MsgspecError as error:
+            except UNREADABLE as error:
                 raise ProviderError(f"{self.name} sent a list of models that cannot be read: {error}") from error
             found += (ModelInfo(one.id, one.display_name or "") for one in page.data)
             if not page.has_more or not page.last_id:

@@ -36,6 +36,7 @@ class AnthropicProvider:
             `ANTHROPIC_BASE_URL` says, where the provider is called `anthropic`, or else Anthropic's own.
         api_key: The key, sent as `x-api-key`.
         auth_token: The key where it is sent as `authorization: Bearer`.
+        default_model: The model where only the provider is named, as in `Agent(AnthropicProvider(...))`.
         caching: How long the service keeps the beginning of a prompt: `5m`, `1h` or `off`.
         headers: Headers of every request; they may hold secrets, and are shown nowhere.
         endpoint: Its other settings, and those above where they are not given.
@@ -51,6 +52,7 @@ class AnthropicProvider:
         base_url: str | None = None,
         api_key: str | SecretStr | None = None,
         auth_token: str | SecretStr | None = None,
+        default_model: str | None = None,
         caching: Caching | None = None,
         headers: Mapping[str, str | SecretStr] | None = None,
         endpoint: Endpoint | None = None,
@@ -59,6 +61,7 @@ class AnthropicProvider:
             "base_url": base_url,
             "api_key": api_key,
             "auth_token": auth_token,
+            "default_model": default_model,
             "caching": caching,
             "headers": headers and dict(headers),
         }

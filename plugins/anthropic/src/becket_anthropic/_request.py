@@ -21,7 +21,7 @@ from becket_wire import Transcript
 
 from becket_anthropic._messages import ASSISTANT, END, USER
 from becket_anthropic._models import max_tokens
-from becket_anthropic._schema import told, without_what_is_missing
+from becket_anthropic._schema import as_taken, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -258,7 +258,7 @@ def _output(request: ModelRequest) -> tuple[str, dict[str, Any]]:
     """The system prompt and the `output_config`, with the schema of a structured output in one of them."""
     system, config = request.system, dict(_mapping(request.options.extra, "output_config"))
     if request.output is not None and request.output.mode == "schema":
-        schema = without_what_is_missing(request.output.schema)
+        schema = as_taken(request.output.schema)
         if schema is not None:
             config["format"] = {"type": "json_schema", "schema": schema}
         else:

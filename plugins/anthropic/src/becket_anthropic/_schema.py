@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["told", "without_what_is_missing"]
+__all__ = ["as_taken", "told"]
 
 _FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
@@ -26,7 +26,7 @@ class _MissingError(Exception):
     """The service's schemas have no form for it."""
 
 
-def without_what_is_missing(schema: dict[str, Any]) -> dict[str, Any] | None:
+def as_taken(schema: dict[str, Any]) -> dict[str, Any] | None:
     """`schema` in the part of JSON Schema that the service takes; None where that has no form for it."""
     defined: dict[str, Any] = schema.get("$defs", {})
     try:

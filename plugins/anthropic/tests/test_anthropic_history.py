@@ -348,3 +348,14 @@ class TestAppended:
         assert shorter["messages"] == [theirs_user(text("And?")), theirs_said(text("So.")), theirs_user(text("Then?"))]
         twice = json.loads(b"".join(conversation.body(ModelRequest("claude-x", [messages[0], messages[2]]))))
         assert twice["messages"] == [theirs_user(text("Hello?"), text("And?"))]
+
+
+def test_integers_of_any_length_are_sent() -> None:
+    """Python has them, JSON has them, and the encoder that is fast has not."""
+    big = 2**80
+    history = [QUESTION, said(ToolCall("a", "add", {"a": big})), user(ToolResult("a", "success", (Text("ü"),)))]
+    tool = ToolSpec("add", "", {"type": "object", "properties": {"a": {"type": "integer", "maximum": big}}})
+    request = ModelRequest("claude-x", history, tools=(tool,))
+    body = json.loads(b"".join(Conversation(Writer("anthropic"), Endpoint()).body(request)))
+    assert body["messages"][1]["content"][0]["input"] == {"a": big}
+    assert body["tools"] == [{"name": "add", "input_schema": tool.schema, "cache_control": {"type": "ephemeral"}}]

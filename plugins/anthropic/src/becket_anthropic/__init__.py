@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from becket import hookimpl
 
-from becket_anthropic._settings import Endpoint, Settings
+from becket_anthropic._settings import Caching, Endpoint, Settings
 from becket_anthropic.provider import AnthropicProvider
 
-__all__ = ["AnthropicProvider", "Endpoint", "Settings"]
+__all__ = ["AnthropicProvider", "Caching", "Endpoint", "Settings"]
 
 
 @hookimpl

@@ -21,9 +21,10 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from becket import Document, Extension, Image, Json, Reasoning, Text, ToolCall, ToolResult
 from becket_wire import text_of
+
+from becket_anthropic._json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,6 @@ USER: Final = b'{"role":"user","content":['
 ASSISTANT: Final = b'{"role":"assistant","content":['
 END: Final = b"]}"
 
-_to_json: Final = msgspec.json.Encoder().encode
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_CHARS: Final = 128
 _THINKING: Final = ("thinking", "redacted_thinking")
@@ -129,7 +129,7 @@ class Writer:
 
 
 def _framed(role: bytes, blocks: list[Block]) -> bytes:
-    return role + _to_json(blocks)[1:-1] + END if blocks else b""
+    return role + to_json(blocks)[1:-1] + END if blocks else b""
 
 
 def _text(text: str, beside: dict[str, Any] | None) -> Block:
@@ -181,7 +181,7 @@ def _said(block: object) -> Block | None:
         case Text(text=text):
             return {"type": "text", "text": text} if text.strip() else None
         case Json(value=value):
-            return {"type": "text", "text": _to_json(value).decode()}
+            return {"type": "text", "text": to_json(value).decode()}
         case Image(url=url) if url is not None:
             return {"type": "image", "source": {"type": "url", "url": url}}
         case Image(media_type=kind, data=data):

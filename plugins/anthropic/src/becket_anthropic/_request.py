@@ -19,6 +19,7 @@ import msgspec
 from becket import ConfigError, ToolResult
 from becket_wire import Transcript
 
+from becket_anthropic._json import to_json
 from becket_anthropic._messages import ASSISTANT, END, USER
 from becket_anthropic._models import max_tokens
 from becket_anthropic._schema import as_taken, told
@@ -35,7 +36,6 @@ __all__ = ["Conversation", "is_sampled"]
 
 SAMPLING: Final = ("temperature", "top_p", "top_k")
 
-_to_json: Final = msgspec.json.Encoder().encode
 _ASSISTANT_SIGN: Final = ASSISTANT[9:10]
 _OURS: Final = frozenset({"model", "messages", "stream"})
 _MERGED: Final = frozenset({"tools", "betas", "output_config"})
@@ -126,7 +126,7 @@ class Conversation:
             head = _head(request, self._endpoint, mark, without_thinking=without_thinking)
             if container:
                 head.setdefault("container", container)
-            self._head = _to_json(head)[:-1] + b',"messages":['
+            self._head = to_json(head)[:-1] + b',"messages":['
             self._head_of = (*of, *by_identity)
         return self._head
 

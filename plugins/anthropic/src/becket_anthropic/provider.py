@@ -14,8 +14,8 @@ from becket_anthropic._settings import Endpoint
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    import pydantic
     from becket import ModelEvent, ModelRequest
-    from pydantic import SecretStr
 
     from becket_anthropic._service import Service
     from becket_anthropic._settings import Caching
@@ -50,11 +50,11 @@ class AnthropicProvider:
         name: str = "anthropic",
         *,
         base_url: str | None = None,
-        api_key: str | SecretStr | None = None,
-        auth_token: str | SecretStr | None = None,
+        api_key: str | pydantic.SecretStr | None = None,
+        auth_token: str | pydantic.SecretStr | None = None,
         default_model: str | None = None,
         caching: Caching | None = None,
-        headers: Mapping[str, str | SecretStr] | None = None,
+        headers: Mapping[str, str | pydantic.SecretStr] | None = None,
         endpoint: Endpoint | None = None,
     ) -> None:
         said = {

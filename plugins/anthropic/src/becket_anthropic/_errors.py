@@ -11,10 +11,11 @@ from becket_anthropic._api import UNREADABLE
 
 if TYPE_CHECKING:
     from becket import ProviderError
+    from becket_wire import Explain
 
     from becket_anthropic._api import Problem
 
-__all__ = ["Faults", "explain", "in_stream"]
+__all__ = ["Faults", "explanation", "in_stream"]
 
 _STATUS: Final = {
     "invalid_request_error": 400,
@@ -32,9 +33,7 @@ _STATUS: Final = {
 
 _PASSING: Final = frozenset({"rate_limit_error", "api_error", "timeout_error", "overloaded_error"})
 
-_KEY: Final = "check the key"
 _ADVICE: Final = {
-    401: f"{_KEY}: ANTHROPIC_API_KEY, or api_key in [plugins.anthropic] of your configuration",
     402: "look at the plan and the billing of the key's organisation",
     403: "the key has no access to this; look at its workspace, or ask with another",
     413: "a request has 32 MB at most: send less, or large files by their url",
@@ -57,45 +56,50 @@ class Faults(Protocol):
         ...
 
 
-def explain(status: int, body: bytes) -> ErrorDetails | None:
-    """The words of the service's error document, or of one that a gateway writes nearly so; None for anything else."""
-    try:
-        document: Any = msgspec.json.decode(body)
-    except UNREADABLE:
-        return None
-    error = document.get("error") if isinstance(document, dict) else None
-    if isinstance(error, str):
-        error = {"message": error}
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-        return None
-    code = error.get("type")
-    if not isinstance(code, str):
-        code = None
-    if 200 <= status < 300:  # noqa: PLR2004  an error where an answer should be
-        return _details(code, error["message"])
-    return ErrorDetails(message=error["message"], code=code, advice=_advice(status, error["message"]))
+def explanation(provider: str, key: str) -> Explain:
+    """What reads the service's error documents, or those that a gateway writes nearly so.
+
+    Args:
+        provider: The provider's name.
+        key: Where its key is set.
+    """
+
+    def explain(status: int, body: bytes) -> ErrorDetails | None:
+        try:
+            document: Any = msgspec.json.decode(body)
+        except UNREADABLE:
+            return None
+        error = document.get("error") if isinstance(document, dict) else None
+        if isinstance(error, str):
+            error = {"message": error}
+        if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+            return None
+        message, code = error["message"], error.get("type")
+        if not isinstance(code, str):
+            code = None
+        if 200 <= status < 300:  # noqa: PLR2004  an error where an answer should be: its type says its status
+            return _typed(code, message)
+        return ErrorDetails(message=message, code=code, advice=advice(status, message))
+
+    def advice(status: int, message: str) -> str:
+        if status == 401:  # noqa: PLR2004  not authenticated
+            return f"check the key: {key}"
+        if status == 404 and "model" in message:  # noqa: PLR2004  not found
+            return f"'becket models {provider}' lists the models that there are"
+        return _ADVICE.get(status, "")
+
+    return explain
 
 
 def in_stream(problem: Problem | None) -> ErrorDetails:
     """The words of an `error` event."""
     if problem is None:
         return ErrorDetails(message="", retryable=True)
-    return _details(problem.type, problem.message or "")
+    return _typed(problem.type, problem.message or "")
 
 
-def _details(code: str | None, message: str) -> ErrorDetails:
+def _typed(code: str | None, message: str) -> ErrorDetails:
     """An error that no status says more of: its type does."""
     status = _STATUS.get(code or "")
-    return ErrorDetails(
-        message=message,
-        code=code,
-        status=status,
-        retryable=code in _PASSING if status is not None else None,
-        advice="" if status is None else _advice(status, message),
-    )
-
-
-def _advice(status: int, message: str) -> str:
-    if status == 404 and "model" in message:  # noqa: PLR2004  not found
-        return "'becket models anthropic' lists the models of your key"
-    return _ADVICE.get(status, "")
+    retryable = code in _PASSING if status is not None else None
+    return ErrorDetails(message=message, code=code, status=status, retryable=retryable)

@@ -11,7 +11,7 @@ from becket_wire import Client, TimeLimits
 
 from becket_anthropic._answer import Answer
 from becket_anthropic._api import UNREADABLE, decode_page
-from becket_anthropic._errors import explain
+from becket_anthropic._errors import explanation
 from becket_anthropic._log import Warned
 from becket_anthropic._messages import Writer
 from becket_anthropic._request import Conversation, is_sampled
@@ -55,7 +55,9 @@ class Service:
         self._writer = Writer(name)
         self._warned = Warned(name)
         limits = TimeLimits(connect=endpoint.connect_seconds, read=endpoint.read_seconds, total=endpoint.total_seconds)
-        self.client = Client(name, limits=limits, explain=explain, hint=f"check its address: {self._address_setting()}")
+        explain = explanation(name, self._setting("ANTHROPIC_API_KEY", "api_key"))
+        address = self._setting("ANTHROPIC_BASE_URL", "base_url")
+        self.client = Client(name, limits=limits, explain=explain, hint=f"check its address: {address}")
 
     async def stream(self, provider: object, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """One model call, in as many requests as the service divides it into."""
@@ -144,14 +146,15 @@ class Service:
         if token := os.environ.get("ANTHROPIC_AUTH_TOKEN"):
             return {"authorization": f"Bearer {_sendable(token, 'ANTHROPIC_AUTH_TOKEN')}"}
         raise ConfigError(
-            f"the provider {self.name!r} has no key: set the environment variable ANTHROPIC_API_KEY, or api_key in "
-            f"[plugins.anthropic] of your configuration; {PAGE} says more"
+            f"the provider {self.name!r} has no key: set {self._setting('ANTHROPIC_API_KEY', 'api_key')}; "
+            f"{PAGE} says more"
         )
 
-    def _address_setting(self) -> str:
+    def _setting(self, variable: str, key: str) -> str:
+        """Where something is set, for an error."""
         if self.name == OWN_NAME:
-            return "ANTHROPIC_BASE_URL, or base_url in [plugins.anthropic] of your configuration"
-        return f"base_url in [plugins.anthropic.endpoints.{self.name}] of your configuration"
+            return f"the environment variable {variable}, or {key} in [plugins.anthropic] of your configuration"
+        return f"{key} in [plugins.anthropic.endpoints.{self.name}] of your configuration"
 
 
 def _body(conversation: Conversation, request: ModelRequest, answer: Answer | None) -> list[bytes]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +28,8 @@ from becket import (
 from becket_anthropic import Endpoint
 from becket_anthropic._messages import Writer
 from becket_anthropic._request import Conversation
+from hypothesis import given
+from hypothesis import strategies as st
 
 PNG = base64.b64encode(b"\x89PNG...").decode()
 SIGNED = Extension("anthropic", {"signed": True})
@@ -359,3 +363,84 @@ def test_integers_of_any_length_are_sent() -> None:
     body = json.loads(b"".join(Conversation(Writer("anthropic"), Endpoint()).body(request)))
     assert body["messages"][1]["content"][0]["input"] == {"a": big}
     assert body["tools"] == [{"name": "add", "input_schema": tool.schema, "cache_control": {"type": "ephemeral"}}]
+
+
+TEXTS = st.sampled_from(["", " ", "\n", "a", "b \n", "ü"])
+BLOCKS: list[Any] = [{"block": SEARCH}, {"block": FOUND}]
+FILES = [Image("image/png", PNG), Document("application/pdf", PNG)]
+SAID = st.one_of(
+    TEXTS.map(Text),
+    st.builds(Reasoning, TEXTS, st.sampled_from([None, "", "c2ln"])),
+    st.builds(Reasoning, redacted=st.just("xyz")),
+    st.just(SIGNED),
+    st.builds(
+        Extension, st.sampled_from(["anthropic", "openai"]), st.sampled_from([{"block": SEARCH}, {"block": FOUND}])
+    ),
+    st.just(Image("image/png", PNG)),
+)
+ASKED = st.one_of(
+    TEXTS.map(Text), st.just(Image("image/png", PNG)), st.builds(Document, st.just("application/pdf"), st.just(PNG))
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Message]:
+    """Any that becket may hold: every call has its result in the next message, and roles come in any order."""
+    messages: list[Message] = []
+    for _ in range(draw(st.integers(1, 6))):
+        if draw(st.booleans()):
+            messages.append(Message("user", tuple(draw(st.lists(ASKED, min_size=1, max_size=3)))))
+            continue
+        ids = draw(st.lists(st.sampled_from(["a", "a|", "a_", "toolu_1"]), max_size=3, unique=True))
+        calls = [ToolCall(one, draw(st.sampled_from(["now", "web.run"])), {"x": 1}) for one in ids]
+        content = draw(st.permutations([*draw(st.lists(SAID, min_size=not calls, max_size=4)), *calls]))
+        messages.append(Message("assistant", tuple(content), interrupted=draw(st.booleans())))
+        if ids:
+            results = [ToolResult(one, draw(st.sampled_from(["success", "error", "denied"]))) for one in ids]
+            messages.append(Message("user", tuple(results)))
+    return messages
+
+
+@given(histories(), st.sampled_from(["off", "5m", "1h"]))
+def test_what_is_sent_of_any_history_is_what_the_service_takes(history: list[Message], caching: Any) -> None:
+    conversation = Conversation(Writer("anthropic"), Endpoint(caching=caching))
+    for end in range(1, len(history) + 1):  # as a run does it
+        messages = history[:end]
+        if messages[-1].role == "assistant" and messages[-1].tool_calls:
+            continue
+        body = json.loads(b"".join(conversation.body(ModelRequest("claude-x", messages, "Be brief.", (NOW,)))))
+        fresh = Conversation(Writer("anthropic"), Endpoint(caching=caching))
+        again = json.loads(b"".join(fresh.body(ModelRequest("claude-x", messages, "Be brief.", (NOW,)))))
+        assert body == again, "what is kept changes nothing"
+        check(body, messages)
+
+
+def check(body: dict[str, Any], messages: list[Message]) -> None:
+    """The service's rules for messages, as far as it states them."""
+    found = body["messages"]
+    assert json.dumps(body).count("cache_control") <= 4
+    for before, after in itertools.pairwise(found):
+        assert before["role"] != after["role"]
+    asked: list[str] = []
+    for message in found:
+        blocks = message["content"]
+        assert blocks
+        kinds = [block["type"] for block in blocks]
+        assert all(block["text"].strip() for block in blocks if block["type"] == "text")
+        if message["role"] == "assistant":
+            assert kinds[-1] not in ("thinking", "redacted_thinking")
+            assert not {"image", "document"} & {*kinds}
+            asked = [block["id"] for block in blocks if block["type"] == "tool_use"]
+            assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", one) for one in asked)
+            assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", block["name"]) for block in blocks if "name" in block)
+            assert all(block["signature"] == "c2ln" for block in blocks if block["type"] == "thinking")
+            assert len(asked) == len(set(asked))
+        else:
+            answered = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+            assert sorted(answered) == sorted(asked)
+            assert kinds[: len(answered)] == ["tool_result"] * len(answered)
+            assert all(block["content"] for block in blocks if block["type"] == "tool_result")
+            asked = []
+    assert not asked
+    if found and messages[-1].role == "assistant" and found[-1]["content"][-1]["type"] == "text":
+        assert found[-1]["content"][-1]["text"] == found[-1]["content"][-1]["text"].rstrip()

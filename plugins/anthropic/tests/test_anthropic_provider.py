@@ -485,3 +485,53 @@ def test_importing_it_and_making_a_provider_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.split() == []
+
+
+class TestThinkingThatNoLongerFits:
+    """The newest models refuse a history in which something before their thinking was changed."""
+
+    MESSAGE = (
+        "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
+        ' Remove the block, or set `thinking.block_binding.prefix_mismatch_behavior` to "drop_block".'
+    )
+
+    async def test_it_is_left_out_and_the_answer_comes(self, caplog: pytest.LogCaptureFixture) -> None:
+        refusal = refused("invalid_request_error", self.MESSAGE, 400)
+        async with LoopbackServer(refusal, HELLO) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key=KEY)
+            request = question(extra={"betas": ["a-1"], "thinking": {"type": "adaptive", "display": "summarized"}})
+            for _ in range(2):
+                events = await asked(provider, request)
+                assert [event.type for event in events] == ["text_delta", "model_finished"]
+        first, second, later = server.requests
+        assert first.json["thinking"] == {"type": "adaptive", "display": "summarized"}
+        assert second.json["thinking"] == first.json["thinking"] | {
+            "block_binding": {"prefix_mismatch_behavior": "drop_block"}
+        }
+        assert second.headers["anthropic-beta"] == "a-1,thinking-binding-controls-2026-08-01"
+        assert second.json["messages"] == first.json["messages"]
+        assert later.body == second.body, "the rest of the run says it at once"
+        (record,) = caplog.records
+        assert "no longer fits" in record.getMessage()
+
+    async def test_a_host_that_says_nothing_of_thinking_gets_what_is_the_default_of_these_models(self) -> None:
+        async with LoopbackServer(refused("invalid_request_error", self.MESSAGE, 400), HELLO) as server:
+            await asked(AnthropicProvider(base_url=server.url, api_key=KEY))
+        assert server.requests[1].json["thinking"]["type"] == "adaptive"
+
+    @pytest.mark.parametrize(
+        "thinking",
+        [{"type": "disabled"}, {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}],
+    )
+    async def test_a_host_that_wants_the_error_has_it(self, thinking: Any) -> None:
+        async with LoopbackServer(refused("invalid_request_error", self.MESSAGE, 400)) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key=KEY)
+            with pytest.raises(ProviderError, match="bound to a different conversation"):
+                await asked(provider, question(extra={"thinking": thinking}))
+        assert len(server.requests) == 1
+
+    async def test_a_service_that_refuses_again_is_not_asked_for_ever(self) -> None:
+        async with LoopbackServer(refused("invalid_request_error", self.MESSAGE, 400)) as server:
+            with pytest.raises(ProviderError, match="bound to a different conversation"):
+                await asked(AnthropicProvider(base_url=server.url, api_key=KEY))
+        assert len(server.requests) == 2

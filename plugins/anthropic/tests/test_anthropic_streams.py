@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import pytest
 from becket import (
+    Agent,
     Extension,
     ExtensionDelta,
     Message,
+    MessageAdded,
     ModelFinished,
     ModelRequest,
     ProviderError,
@@ -211,6 +213,22 @@ def test_the_answer_is_the_same_however_it_is_cut(name: str, data: st.DataObject
 def test_the_answer_is_the_same_byte_by_byte(name: str) -> None:
     body = STREAMS[name]
     assert ours(read(*(body[at : at + 1] for at in range(len(body))))) == ours(read(body))
+
+
+@pytest.mark.parametrize("name", sorted({*WHOLE} - {"empty", "tool_cut_at_max_tokens"}))
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_run_makes_the_same_message_of_it(name: str) -> None:
+    """And with the message in its history, it would be sent back as it came."""
+    replies = [STREAMS[name], STREAMS["text"]] if name != "pause_1" else [STREAMS[name], STREAMS["pause_2"]]
+    async with LoopbackServer(*map(played, replies)) as server:
+        provider = AnthropicProvider(base_url=server.url, api_key="key", default_model="claude-sonnet-5-5")
+        events = [event async for event in Agent(provider).stream_async("Hello?")]
+        await provider.aclose()
+    added = next(event.message for event in events if isinstance(event, MessageAdded) and event.message.content)
+    content = Writer("anthropic").assistant(added)
+    expected = ours(read(STREAMS[name]))[0]
+    assert content[: len(expected)] == expected
+    assert len(content) == len(expected) + (2 if name == "pause_1" else 0)
 
 
 class TestBroken:

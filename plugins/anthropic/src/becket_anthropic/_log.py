@@ -23,13 +23,18 @@ class Warned:
         self._provider = provider
         self._told: set[str] = set()
 
+    def history(self, error: Exception) -> None:
+        """Tell that the service is asked to leave thinking out of the history, and why."""
+        self._log("%s: thinking in the history no longer fits what stands before it, and is left out: %s", error)
+
     def __call__(self, what: str) -> None:
         """Warn of `what`, such as "the event 'x'"."""
         if what in self._told or len(self._told) >= _MOST:
             return
+        self._told.add(what)
+        self._log("%s sent %s, which this version of becket-anthropic does not know; it is skipped", what)
+
+    def _log(self, text: str, what: object) -> None:
         import logging  # 7 ms, as elsewhere
 
-        self._told.add(what)
-        logging.getLogger("becket.anthropic").warning(
-            "%s sent %s, which this version of becket-anthropic does not know; it is skipped", self._provider, what
-        )
+        logging.getLogger("becket.anthropic").warning(text, self._provider, what)

@@ -13,40 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from becket import ConfigError, ToolResult
+from becket import ToolResult
 from becket_wire import Transcript
 
+from becket_anthropic._head import head_of
 from becket_anthropic._json import to_json
 from becket_anthropic._messages import ASSISTANT, END, USER
-from becket_anthropic._models import max_tokens
-from becket_anthropic._schema import as_taken, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from becket import Message, ModelRequest, ToolSpec
+    from becket import Message, ModelRequest, OutputSpec, ProviderError, ToolSpec
 
     from becket_anthropic._messages import Writer
     from becket_anthropic._settings import Caching, Endpoint
 
-__all__ = ["Conversation", "is_sampled"]
-
-SAMPLING: Final = ("temperature", "top_p", "top_k")
+__all__ = ["Conversation"]
 
 _ASSISTANT_SIGN: Final = ASSISTANT[9:10]
-_OURS: Final = frozenset({"model", "messages", "stream"})
-_MERGED: Final = frozenset({"tools", "betas", "output_config"})
+_UNBOUND: Final = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+_UNBINDING: Final = "thinking-binding-controls-2026-08-01"
+_NO_LONGER_FITS: Final = "bound to a different conversation"
+
 _MARKED: Final = 2
 """Marks in the messages."""
-
-
-def is_sampled(request: ModelRequest) -> bool:
-    """Whether the request says how to sample, which only older models and the older version of the service allow."""
-    options = request.options
-    return options.temperature is not None or options.top_p is not None or "top_k" in options.extra
 
 
 class Conversation:
@@ -57,7 +49,19 @@ class Conversation:
         endpoint: The settings.
     """
 
-    __slots__ = ("_alternating", "_endpoint", "_head", "_head_of", "_last", "_transcript", "_turn", "_writer")
+    __slots__ = (
+        "_alternating",
+        "_endpoint",
+        "_head",
+        "_head_of",
+        "_last",
+        "_output",
+        "_tools",
+        "_transcript",
+        "_turn",
+        "_unbound",
+        "_writer",
+    )
 
     def __init__(self, writer: Writer, endpoint: Endpoint) -> None:
         self._writer = writer
@@ -66,8 +70,11 @@ class Conversation:
         self._turn = _Turn(writer)
         self._alternating = 0
         self._last = b""
+        self._unbound = False
         self._head = b""
         self._head_of: tuple[object, ...] = ()
+        self._tools: tuple[ToolSpec, ...] = ()
+        self._output: OutputSpec | None = None
 
     def body(self, request: ModelRequest, paused: Message | None = None, container: str | None = None) -> list[bytes]:
         """The request's JSON, in pieces.
@@ -81,13 +88,11 @@ class Conversation:
             ConfigError: `options.extra` holds what is not its to say.
         """
         messages = request.messages
-        if messages and messages[-1].role == "assistant":
-            pieces = self._transcript.pieces(messages[:-1])
-            pieces.append(self._writer.last(messages[-1]))
-        else:
-            pieces = self._transcript.pieces(messages)
-        if paused is not None:
-            pieces.append(self._writer.last(paused))
+        prefilled = bool(messages) and messages[-1].role == "assistant"
+        pieces = self._transcript.pieces(messages[:-1] if prefilled else messages)
+        for spoken in (messages[-1] if prefilled else None, paused):
+            if spoken is not None and (last := self._writer.last(spoken)):
+                pieces.append(last)
         if not self._alternate(pieces):
             pieces = _joined(pieces)
         mark = self._mark(request, pieces)
@@ -118,17 +123,38 @@ class Conversation:
     def _headed(self, request: ModelRequest, mark: bytes, container: str | None) -> bytes:
         """What stands before the messages. The same as last time, as a rule."""
         without_thinking = self._conflicts(request)
-        of = (request.model, request.system, mark, without_thinking, container)
-        by_identity = (request.tools, request.options, request.output)
-        if self._head_of[:5] != of or any(
-            ours is not theirs for ours, theirs in zip(self._head_of[5:], by_identity, strict=True)
-        ):
-            head = _head(request, self._endpoint, mark, without_thinking=without_thinking)
+        of = (request.model, request.system, request.options, mark, without_thinking, self._unbound, container)
+        if self._head_of != of or self._tools is not request.tools or self._output is not request.output:
+            head = head_of(request, mark, default_max_tokens=self._endpoint.default_max_tokens)
+            if without_thinking:
+                head["thinking"] = {"type": "disabled"}
+            elif self._unbound:
+                head["thinking"] = {**(head.get("thinking") or {"type": "adaptive"}), **_UNBOUND}
             if container:
                 head.setdefault("container", container)
             self._head = to_json(head)[:-1] + b',"messages":['
-            self._head_of = (*of, *by_identity)
+            self._head_of, self._tools, self._output = of, request.tools, request.output
         return self._head
+
+    @property
+    def betas(self) -> Sequence[str]:
+        """The betas that it has come to need."""
+        return (_UNBINDING,) if self._unbound else ()
+
+    def unbinds(self, request: ModelRequest, error: ProviderError) -> bool:
+        """Whether an error is gone when the request is made again, without thinking that no longer fits its place.
+
+        The newest models bind thinking to all that stands before it, and refuse a history in which a hook, a mask or
+        another system prompt has changed that:
+        https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks
+        """
+        if self._unbound or error.status != 400 or _NO_LONGER_FITS not in str(error):  # noqa: PLR2004  a bad request
+            return False
+        thinking = request.options.extra.get("thinking") or {"type": "adaptive"}
+        self._unbound = (
+            isinstance(thinking, Mapping) and thinking.get("type") != "disabled" and "block_binding" not in thinking
+        )
+        return self._unbound
 
     def _conflicts(self, request: ModelRequest) -> bool:
         """Whether thinking by a budget, which older models have, must be left out of this call, or it is refused.
@@ -200,8 +226,6 @@ def _joined(pieces: list[bytes]) -> list[bytes]:
     """
     made: list[bytes] = []
     for piece in pieces:
-        if not piece:
-            continue
         role = ASSISTANT if piece[9:10] == _ASSISTANT_SIGN else USER
         if made and made[-1].startswith(role):
             made[-1] = made[-1][: -len(END)] + b"," + piece[len(role) :]
@@ -221,83 +245,3 @@ def _put_marks(pieces: list[bytes], mark: bytes) -> None:
         left -= 1
         if not left:
             break
-
-
-def _head(request: ModelRequest, endpoint: Endpoint, mark: bytes, *, without_thinking: bool) -> dict[str, Any]:
-    """The request without its messages.
-
-    Raises:
-        ConfigError: `options.extra` holds what is not its to say.
-    """
-    options, extra = request.options, request.options.extra
-    if taken := sorted(_OURS & extra.keys()):
-        raise ConfigError(f"extra has {taken[0]!r}, which becket itself sets; leave it out")
-    raw_mark = msgspec.Raw(mark) if mark else None
-    most = options.max_tokens or endpoint.default_max_tokens or max_tokens(request.model)
-    head: dict[str, Any] = {"model": request.model, "max_tokens": most, "stream": True}
-    system, config = _output(request)
-    tools = [*map(_tool, request.tools), *_listed(extra, "tools")]
-    if system.strip():
-        head["system"] = [_with_mark({"type": "text", "text": system}, raw_mark)] if mark else system
-    elif tools:
-        tools[-1] = _with_mark(tools[-1], raw_mark)
-    if tools:
-        head["tools"] = tools
-        head |= _choice(options.tool_choice)
-    if config:
-        head["output_config"] = config
-    said = {"temperature": options.temperature, "top_p": options.top_p, "stop_sequences": list(options.stop) or None}
-    head |= {name: value for name, value in said.items() if value is not None}
-    head |= {name: value for name, value in extra.items() if name not in _MERGED}
-    if without_thinking:
-        head["thinking"] = {"type": "disabled"}
-    return head
-
-
-def _output(request: ModelRequest) -> tuple[str, dict[str, Any]]:
-    """The system prompt and the `output_config`, with the schema of a structured output in one of them."""
-    system, config = request.system, dict(_mapping(request.options.extra, "output_config"))
-    if request.output is not None and request.output.mode == "schema":
-        schema = as_taken(request.output.schema)
-        if schema is not None:
-            config["format"] = {"type": "json_schema", "schema": schema}
-        else:
-            asked = told(request.output.schema)
-            system = f"{system}\n\n{asked}" if system else asked
-    return system, config
-
-
-def _tool(spec: ToolSpec) -> dict[str, Any]:
-    tool: dict[str, Any] = {"name": spec.name}
-    if spec.description:
-        tool["description"] = spec.description
-    tool["input_schema"] = spec.schema
-    return tool
-
-
-def _with_mark(block: dict[str, Any], mark: msgspec.Raw | None) -> dict[str, Any]:
-    return block if mark is None or "cache_control" in block else {**block, "cache_control": mark}
-
-
-def _choice(choice: str) -> dict[str, Any]:
-    match choice:
-        case "auto":
-            return {}
-        case "any" | "none":
-            return {"tool_choice": {"type": choice}}
-        case name:
-            return {"tool_choice": {"type": "tool", "name": name}}
-
-
-def _mapping(extra: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    given = extra.get(name) or {}
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"extra has {name} {given!r}; it must be a mapping")
-    return given
-
-
-def _listed(extra: Mapping[str, Any], name: str) -> list[Any]:
-    given = extra.get(name) or []
-    if not isinstance(given, list | tuple):
-        raise ConfigError(f"extra has {name} {given!r}; it must be a list")
-    return list(given)

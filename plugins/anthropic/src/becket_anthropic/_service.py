@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -12,15 +13,17 @@ from becket_wire import Client, TimeLimits
 from becket_anthropic._answer import Answer
 from becket_anthropic._api import UNREADABLE, decode_page
 from becket_anthropic._errors import explanation
+from becket_anthropic._head import is_sampled
 from becket_anthropic._log import Warned
 from becket_anthropic._messages import Writer
-from becket_anthropic._request import Conversation, is_sampled
+from becket_anthropic._request import Conversation
 from becket_anthropic._settings import check_url, plain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from becket import ModelEvent, ModelRequest
+    from becket_wire import Reply
 
     from becket_anthropic._settings import Endpoint
 
@@ -64,10 +67,10 @@ class Service:
         conversation = request.kept.get(provider)
         if not isinstance(conversation, Conversation):
             conversation = request.kept[provider] = Conversation(self._writer, self._endpoint)
-        url, headers = f"{self._root()}/v1/messages", self._headers(request)
         answer: Answer | None = None
         for _ in range(1 + PAUSES):
-            async with self.client.post(url, headers=headers, body=_body(conversation, request, answer)) as reply:
+            async with AsyncExitStack() as stack:
+                reply = await self._reply(stack, conversation, request, answer)
                 if answer is None:
                     answer = Answer(self.name, reply, self._warned)
                 else:
@@ -85,6 +88,22 @@ class Service:
                 break
         assert answer is not None  # noqa: S101 -- for the type checker
         yield answer.finish()
+
+    async def _reply(
+        self, stack: AsyncExitStack, conversation: Conversation, request: ModelRequest, answer: Answer | None
+    ) -> Reply:
+        """The reply; where thinking in the history no longer fits what is before it, the one to a second request."""
+        url = f"{self._root()}/v1/messages"
+        for _ in range(2):
+            so_far = (None, None) if answer is None else (answer.message(), answer.container)
+            body, headers = conversation.body(request, *so_far), self._headers(request, *conversation.betas)
+            try:
+                return await stack.enter_async_context(self.client.post(url, headers=headers, body=body))
+            except ProviderError as error:
+                if not conversation.unbinds(request, error):
+                    raise
+                self._warned.history(error)
+        raise AssertionError("a request is unbound once")
 
     async def models(self) -> Sequence[ModelInfo]:
         """The models that the service says it has."""
@@ -110,8 +129,8 @@ class Service:
             check_url("ANTHROPIC_BASE_URL", url)
         return url.rstrip("/").removesuffix("/v1")
 
-    def _headers(self, request: ModelRequest | None) -> dict[str, str]:
-        """The headers of a request; None for one that asks no model.
+    def _headers(self, request: ModelRequest | None, *also: str) -> dict[str, str]:
+        """The headers of a request; None for one that asks no model. `also` are betas.
 
         Raises:
             ConfigError: There is no key.
@@ -121,7 +140,7 @@ class Service:
         headers = {"accept": "application/json", "anthropic-version": version}
         if request is not None:
             headers["content-type"] = "application/json"
-        if betas := [*endpoint.betas, *(_betas(request) if request is not None else ())]:
+        if betas := [*endpoint.betas, *(_betas(request) if request is not None else ()), *also]:
             headers["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         own = {name.lower(): plain(value) for name, value in endpoint.headers.items()}
         if not own.keys() & {"x-api-key", "authorization"}:
@@ -155,13 +174,6 @@ class Service:
         if self.name == OWN_NAME:
             return f"the environment variable {variable}, or {key} in [plugins.anthropic] of your configuration"
         return f"{key} in [plugins.anthropic.endpoints.{self.name}] of your configuration"
-
-
-def _body(conversation: Conversation, request: ModelRequest, answer: Answer | None) -> list[bytes]:
-    """The request's JSON; with what the model has said so far where it is to go on."""
-    if answer is None:
-        return conversation.body(request)
-    return conversation.body(request, answer.message(), answer.container)
 
 
 def _betas(request: ModelRequest) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +14,8 @@ __all__ = ["dumps", "text_of"]
 
 
 def dumps(value: Any) -> bytes:
-    """A JSON value as JSON, without spaces; integers may have any size, which msgspec alone does not write."""
-    try:
-        return msgspec.json.encode(value)
-    except OverflowError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """A JSON value as JSON, without spaces."""
+    return msgspec.json.encode(value)
 
 
 def text_of(result: ToolResult) -> str:

@@ -18,6 +18,7 @@ from becket import (
     Price,
     Provider,
     ProviderError,
+    RoutingProvider,
     Runtime,
     TextDelta,
     Usage,
@@ -120,6 +121,41 @@ async def test_where_the_cost_is_limited_that_model_must_have_a_price() -> None:
     agent = make(ScriptedProvider([TextDelta("hi"), done]), prices=PRICES, limits=Limits(cost=1))
     with pytest.raises(ConfigError, match="there is no price for the model 'other:small'"):
         await agent.invoke_async("go")
+
+
+class Routing(ScriptedProvider):
+    """A provider by which models of others answer."""
+
+    def routes(self, model: str, /) -> Sequence[str]:
+        if model != "model":
+            raise ConfigError(f"there is no route {model!r}")
+        return ["other:large", "other:small"]
+
+
+async def test_where_the_cost_is_limited_every_model_that_may_answer_must_have_a_price() -> None:
+    provider = Routing(text("hi", stop=ModelFinished("end_turn", Usage(3, 1), model="other:large")), name="routing")
+    assert isinstance(provider, RoutingProvider)
+    with pytest.raises(ConfigError, match="there is no price for the model 'other:small'"):
+        await make(provider, prices=PRICES, limits=Limits(cost=9)).invoke_async("go")
+    assert provider.requests == []
+    prices = PRICES | {"other:small": Price(input=0, output=0)}
+    assert (await make(provider, prices=prices, limits=Limits(cost=9)).invoke_async("go")).cost == 3.0
+    assert "there is no price for the model 'other:small'" in await nested(make(provider), prices=PRICES)
+    assert await nested(make(provider), prices=prices) == "hi"
+
+
+async def nested(agent: Agent, prices: dict[str, Price]) -> str:
+    """What a run whose cost is limited is told by `agent`, its tool."""
+    above = ScriptedProvider(calls(("ask", {"prompt": "hi"})), text("done"))
+    runtime = Runtime(discover=False, prices=prices)
+    asking = Agent(above, [agent.as_tool("ask", "Ask it.")], runtime=runtime, limits=Limits(cost=9))
+    await asking.invoke_async("go")
+    return above.requests[1].messages[2].tool_results[0].text
+
+
+async def test_a_route_that_is_not_there_is_said_before_the_run_begins() -> None:
+    with pytest.raises(ConfigError, match="there is no route 'odd'"):
+        make("routing:odd", Other(Routing(text("x"), name="routing"))).stream_async("go")
 
 
 async def test_both_are_cleaned_as_all_text_of_a_provider() -> None:

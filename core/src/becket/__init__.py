@@ -69,7 +69,16 @@ from becket.output import Output
 from becket.plugins import Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
 from becket.prices import Price
-from becket.providers import ListingProvider, ModelInfo, ModelRequest, OutputSpec, Provider, SchemaProvider, ToolSpec
+from becket.providers import (
+    ListingProvider,
+    ModelInfo,
+    ModelRequest,
+    OutputSpec,
+    Provider,
+    RoutingProvider,
+    SchemaProvider,
+    ToolSpec,
+)
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
@@ -145,6 +154,7 @@ __all__ = [
     "ReasoningDelta",
     "RetryPolicy",
     "RetryScheduled",
+    "RoutingProvider",
     "RunFailed",
     "RunFinished",
     "RunInfo",

@@ -341,7 +341,8 @@ class Driver:
         plan = inherited(self._plan, place)
         budget = Budget.of(plan.limits, place.run.budget)
         if budget is not None and budget.counts_cost:
-            plan.prices.need(plan.model_id)
+            for model in plan.priced:
+                plan.prices.need(model)
         self.parent, self.budget, self._plan = place, budget, plan
         return place.run.effects if place.nests() else None
 

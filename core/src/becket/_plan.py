@@ -34,6 +34,7 @@ class RunPlan:
         provider: The provider of its model.
         model: The model's name without the provider's.
         model_id: The model, as `provider:model`.
+        priced: The models that may answer, as `provider:model`: they need a price where the cost is limited.
         system_prompt: The system prompt.
         tools: The tools by name.
         specs: The tools as a model is told of them.
@@ -58,6 +59,7 @@ class RunPlan:
     provider: Provider
     model: str
     model_id: str
+    priced: tuple[str, ...]
     system_prompt: str
     tools: Mapping[str, AnyTool]
     specs: tuple[ToolSpec, ...]

@@ -14,7 +14,7 @@ from becket.content import Message, Prompt, to_conversation
 from becket.errors import ConfigError
 from becket.options import Limits, ModelOptions
 from becket.output import Output
-from becket.providers import Provider
+from becket.providers import Provider, RoutingProvider
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import Runtime, default_runtime
 from becket.stream import AgentStream, result_of
@@ -335,14 +335,17 @@ class Agent:
         tools = _resolve_tools(given["tools"], self._lookup)
         handed = frozenset(tool.name for tool in given["tools"] if isinstance(tool, Tool))
         policies = _each_once((*runtime.policies, *(runtime.as_policy(policy) for policy in given["policies"])))
-        if limits.cost is not None:
-            runtime.prices.need(f"{provider.name}:{model}")
+        model_id = f"{provider.name}:{model}"
+        priced = tuple(provider.routes(model)) if isinstance(provider, RoutingProvider) else (model_id,)
+        for answering in priced if limits.cost is not None else ():
+            runtime.prices.need(answering)
         named = tuple(runtime.as_sink(sink) for sink in given["sinks"])
         return RunPlan(
             agent=given["name"],
             provider=provider,
             model=model,
-            model_id=f"{provider.name}:{model}",
+            model_id=model_id,
+            priced=priced,
             system_prompt=given["system_prompt"],
             tools=MappingProxyType(tools),
             specs=tuple(tool.spec for tool in tools.values()),

@@ -22,6 +22,7 @@ __all__ = [
     "OutputMode",
     "OutputSpec",
     "Provider",
+    "RoutingProvider",
     "SchemaProvider",
     "ToolSpec",
 ]
@@ -179,5 +180,23 @@ class ListingProvider(Provider, Protocol):
 
         Raises:
             ProviderError: The service refused or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class RoutingProvider(Provider, Protocol):
+    """A provider that has models of other providers answer, and says by `ModelFinished.model` which one has."""
+
+    def routes(self, model: str, /) -> Sequence[str]:
+        """Every model that may answer for this one, as `provider:model`: what a run costs is what those do.
+
+        Asked once where an agent or a stream is made; it must be cheap, and ask no service.
+
+        Args:
+            model: The model's name without the provider's.
+
+        Raises:
+            ConfigError: There is no such model, or one that it leads to is not there.
         """
         ...

@@ -2,4 +2,26 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING
+
+from becket import hookimpl
+
+from becket_fallback._provider import FallbackProvider
+from becket_fallback._settings import Settings
+
+if TYPE_CHECKING:
+    from becket.hookspecs import FindModel
+
+__all__ = ["FallbackProvider", "Settings"]
+
+
+@hookimpl
+def declare_config() -> type[Settings]:
+    """The table `[plugins.fallback]`."""
+    return Settings
+
+
+@hookimpl
+def register_providers(config: Settings, find_model: FindModel) -> list[FallbackProvider]:
+    """The provider `fallback`, with the lists of the configuration."""
+    return [FallbackProvider(config.models, find_model=find_model)]

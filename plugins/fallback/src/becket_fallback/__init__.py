@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from becket import hookimpl
 
-from becket_fallback._provider import FallbackProvider
+from becket_fallback._provider import FallbackProvider, ListedModel
 from becket_fallback._settings import Settings
 
 if TYPE_CHECKING:
     from becket.hookspecs import FindModel
 
-__all__ = ["FallbackProvider", "Settings"]
+__all__ = ["FallbackProvider", "ListedModel", "Settings"]
 
 
 @hookimpl

@@ -20,7 +20,7 @@ from openai.types.responses import ResponseInputItemParam
 from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -206,12 +206,11 @@ SERVICES = {
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that sets nothing of the services."""
     for prefix in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI", "AZURE_OPENAI"):
         for name in ("API_KEY", "BASE_URL", "AUTH_TOKEN"):
             monkeypatch.delenv(f"{prefix}_{name}", raising=False)
-    yield
 
 
 class _Provides:
@@ -233,9 +232,8 @@ async def _run(service: Service, history: list[Message], *replies: Played) -> li
             agent = Agent(f"{provider.name}:model-1", [add], runtime=runtime)
             before = list(history)
             history.append(Message("user", (Text("What are the sums?"),)))
-            async for event in agent.stream_async("What are the sums?", history=before):
-                if isinstance(event, MessageAdded):
-                    history.append(event.message)
+            stream = agent.stream_async("What are the sums?", history=before)
+            history.extend([event.message async for event in stream if isinstance(event, MessageAdded)])
         await server.emptied()
         return [request.json for request in server.requests]
 

@@ -21,7 +21,7 @@ they are; the exception that is raised at the host after `run_failed`; what is w
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from becket.errors import ConfigError
 
@@ -60,7 +60,15 @@ class Mask(Protocol):
         name: Letters, digits, `-` and `_`.
     """
 
-    name: str
+    if TYPE_CHECKING:  # only read, so that a constant or a frozen field will do
+
+        @property
+        def name(self) -> str:
+            """As said above."""
+            ...
+
+    else:
+        name: str
 
     def mask(self, text: str, /) -> str:
         """`text` without its secrets; the same text where there are none. What stands for a secret is itself none."""

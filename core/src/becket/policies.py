@@ -94,7 +94,15 @@ class Policy(Protocol):
         name: Letters, digits, `-` and `_`.
     """
 
-    name: str
+    if TYPE_CHECKING:  # only read, so that a constant or a frozen field will do
+
+        @property
+        def name(self) -> str:
+            """As said above."""
+            ...
+
+    else:
+        name: str
 
     def approve(self, ctx: HookContext, call: ToolCall, tool: AnyTool, /) -> Verdict | Awaitable[Verdict | None] | None:
         """What it says of `call`; may be async. None for nothing.

@@ -122,8 +122,21 @@ class Provider(Protocol):
             as the default of an environment that has no other.
     """
 
-    name: str
-    default_model: str | None
+    if TYPE_CHECKING:  # only read, so that a constant or a frozen field will do
+
+        @property
+        def name(self) -> str:
+            """As said above."""
+            ...
+
+        @property
+        def default_model(self) -> str | None:
+            """As said above."""
+            ...
+
+    else:
+        name: str
+        default_model: str | None
 
     def models(self) -> Sequence[ModelInfo]:
         """The models known without asking a service; see `ListingProvider` for asking it."""

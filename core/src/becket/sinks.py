@@ -65,8 +65,21 @@ class BatchSinkRun(Protocol):
         limit: Events that the queue holds, above 0.
     """
 
-    overflow: Overflow
-    limit: int
+    if TYPE_CHECKING:  # only read, so that a constant or a frozen field will do
+
+        @property
+        def overflow(self) -> Overflow:
+            """As said above."""
+            ...
+
+        @property
+        def limit(self) -> int:
+            """As said above."""
+            ...
+
+    else:
+        overflow: Overflow
+        limit: int
 
     async def emit_batch(self, events: Sequence[Event], /) -> None:
         """Take the events that came since the last call, at least one, oldest first. Do not change them."""
@@ -89,8 +102,21 @@ class Sink(Protocol):
         required: Whether a run must fail when this sink does.
     """
 
-    name: str
-    required: bool
+    if TYPE_CHECKING:  # only read, so that a constant or a frozen field will do
+
+        @property
+        def name(self) -> str:
+            """As said above."""
+            ...
+
+        @property
+        def required(self) -> bool:
+            """As said above."""
+            ...
+
+    else:
+        name: str
+        required: bool
 
     def open(self, run: RunInfo, /) -> SinkRun | BatchSinkRun:
         """The observer of one run. Not async: acquire what needs waiting for in the first `emit_batch`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from becket import ConfigError
 
 from becket_anthropic._models import max_tokens
@@ -26,12 +25,12 @@ def is_sampled(request: ModelRequest) -> bool:
     return options.temperature is not None or options.top_p is not None or "top_k" in options.extra
 
 
-def head_of(request: ModelRequest, mark: bytes, *, default_max_tokens: int | None = None) -> dict[str, Any]:
+def head_of(request: ModelRequest, mark: dict[str, Any], *, default_max_tokens: int | None = None) -> dict[str, Any]:
     """The request without its messages.
 
     Args:
         request: What is asked.
-        mark: The JSON of a mark for the service's cache, to be put behind what stays the same; empty for none.
+        mark: A mark for the service's cache, to be put behind what stays the same; empty for none.
         default_max_tokens: The tokens that the answer may have where the request does not say it. None for as many as
             the model can write.
 
@@ -41,15 +40,14 @@ def head_of(request: ModelRequest, mark: bytes, *, default_max_tokens: int | Non
     options, extra = request.options, request.options.extra
     if taken := sorted(_OURS & extra.keys()):
         raise ConfigError(f"extra has {taken[0]!r}, which becket itself sets; leave it out")
-    raw_mark = msgspec.Raw(mark) if mark else None
     most = options.max_tokens or default_max_tokens or max_tokens(request.model)
     head: dict[str, Any] = {"model": request.model, "max_tokens": most, "stream": True}
     system, config = _output(request)
     tools = [*map(_tool, request.tools), *_listed(extra, "tools")]
     if system.strip():
-        head["system"] = [_with_mark({"type": "text", "text": system}, raw_mark)] if mark else system
-    elif tools:
-        tools[-1] = _with_mark(tools[-1], raw_mark)
+        head["system"] = [{"type": "text", "text": system, "cache_control": mark}] if mark else system
+    elif tools and mark and "cache_control" not in tools[-1]:
+        tools[-1] = {**tools[-1], "cache_control": mark}
     if tools:
         head["tools"] = tools
         head |= _choice(options.tool_choice)
@@ -80,10 +78,6 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
         tool["description"] = spec.description
     tool["input_schema"] = spec.schema
     return tool
-
-
-def _with_mark(block: dict[str, Any], mark: msgspec.Raw | None) -> dict[str, Any]:
-    return block if mark is None or "cache_control" in block else {**block, "cache_control": mark}
 
 
 def _choice(choice: str) -> dict[str, Any]:

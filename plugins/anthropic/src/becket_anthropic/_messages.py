@@ -22,9 +22,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import Document, Extension, Image, Json, Reasoning, Text, ToolCall, ToolResult
-from becket_wire import text_of
-
-from becket_anthropic._json import to_json
+from becket_wire import dumps, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,13 +58,6 @@ class Writer:
         """A message; empty where nothing of it is left to send."""
         blocks = self._user(message) if message.role == "user" else self.assistant(message)
         return _framed(USER if message.role == "user" else ASSISTANT, blocks)
-
-    def last(self, message: Message) -> bytes:
-        """An assistant's message that the model is to go on with: its text may not end in white space."""
-        blocks = self.assistant(message)
-        if blocks and blocks[-1]["type"] == "text":
-            blocks[-1]["text"] = blocks[-1]["text"].rstrip()
-        return _framed(ASSISTANT, blocks)
 
     def thinks(self, message: Message) -> bool:
         """Whether an assistant's message begins with thinking, as the service reads it."""
@@ -129,7 +120,7 @@ class Writer:
 
 
 def _framed(role: bytes, blocks: list[Block]) -> bytes:
-    return role + to_json(blocks)[1:-1] + END if blocks else b""
+    return role + dumps(blocks)[1:-1] + END if blocks else b""
 
 
 def _text(text: str, beside: dict[str, Any] | None) -> Block:
@@ -181,7 +172,7 @@ def _said(block: object) -> Block | None:
         case Text(text=text):
             return {"type": "text", "text": text} if text.strip() else None
         case Json(value=value):
-            return {"type": "text", "text": to_json(value).decode()}
+            return {"type": "text", "text": dumps(value).decode()}
         case Image(url=url) if url is not None:
             return {"type": "image", "source": {"type": "url", "url": url}}
         case Image(media_type=kind, data=data):

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from becket import ToolResult
-from becket_wire import Transcript
+from becket_wire import Transcript, dumps
 
 from becket_anthropic._head import head_of
-from becket_anthropic._json import to_json
 from becket_anthropic._messages import ASSISTANT, END, USER
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ class Conversation:
             ConfigError: `options.extra` holds what is not its to say.
         """
         messages = request.messages
-        prefilled = bool(messages) and messages[-1].role == "assistant"
-        pieces = self._transcript.pieces(messages[:-1] if prefilled else messages)
-        for spoken in (messages[-1] if prefilled else None, paused):
-            if spoken is not None and (last := self._writer.last(spoken)):
-                pieces.append(last)
+        pieces = self._transcript.pieces(messages)
+        if paused is not None and (said := self._writer.piece(paused, messages)):
+            pieces.append(said)
         if not self._alternate(pieces):
             pieces = _joined(pieces)
+        if pieces and pieces[-1][9:10] == _ASSISTANT_SIGN:
+            pieces[-1] = _to_go_on(pieces[-1])
         mark = self._mark(request, pieces)
         if mark:
             _put_marks(pieces, mark)
@@ -112,15 +112,15 @@ class Conversation:
         self._last = pieces[-1] if pieces else b""
         return True
 
-    def _mark(self, request: ModelRequest, pieces: Sequence[bytes]) -> bytes:
-        """The JSON of a mark; empty where there are to be none."""
+    def _mark(self, request: ModelRequest, pieces: Sequence[bytes]) -> dict[str, Any]:
+        """A mark; empty where there are to be none."""
         caching, extra = self._endpoint.caching, request.options.extra
         if caching == "off" or "cache_control" in extra:
-            return b""
+            return {}
         again = request.tools or "tools" in extra or len(pieces) > 1
-        return _MARKS[caching] if again else b""
+        return _MARKS[caching] if again else {}
 
-    def _headed(self, request: ModelRequest, mark: bytes, container: str | None) -> bytes:
+    def _headed(self, request: ModelRequest, mark: dict[str, Any], container: str | None) -> bytes:
         """What stands before the messages. The same as last time, as a rule."""
         without_thinking = self._conflicts(request)
         of = (request.model, request.system, request.options, mark, without_thinking, self._unbound, container)
@@ -132,7 +132,7 @@ class Conversation:
                 head["thinking"] = {**(head.get("thinking") or {"type": "adaptive"}), **_UNBOUND}
             if container:
                 head.setdefault("container", container)
-            self._head = to_json(head)[:-1] + b',"messages":['
+            self._head = dumps(head)[:-1] + b',"messages":['
             self._head_of, self._tools, self._output = of, request.tools, request.output
         return self._head
 
@@ -204,10 +204,10 @@ class _Turn:
         return self._began is not None and not self._writer.thinks(self._began)
 
 
-_MARKS: Final[dict[Caching, bytes]] = {
-    "off": b"",
-    "5m": b'{"type":"ephemeral"}',
-    "1h": b'{"type":"ephemeral","ttl":"1h"}',
+_MARKS: Final[dict[Caching, dict[str, Any]]] = {
+    "off": {},
+    "5m": {"type": "ephemeral"},
+    "1h": {"type": "ephemeral", "ttl": "1h"},
 }
 
 
@@ -234,14 +234,24 @@ def _joined(pieces: list[bytes]) -> list[bytes]:
     return made
 
 
-def _put_marks(pieces: list[bytes], mark: bytes) -> None:
+def _to_go_on(piece: bytes) -> bytes:
+    """An assistant's message that the model is to go on with; it is refused where its text ends in white space."""
+    message: Any = msgspec.json.decode(piece)
+    last = message["content"][-1]
+    if last["type"] != "text" or last["text"] == last["text"].rstrip():
+        return piece
+    last["text"] = last["text"].rstrip()
+    return dumps(message)
+
+
+def _put_marks(pieces: list[bytes], mark: dict[str, Any]) -> None:
     """Put a mark into the last block of each of the last two messages that the user spoke."""
-    left = _MARKED
+    left, end = _MARKED, b',"cache_control":%b}%b' % (dumps(mark), END)
     for index in range(len(pieces) - 1, -1, -1):
         piece = pieces[index]
         if piece[9:10] == _ASSISTANT_SIGN:
             continue
-        pieces[index] = b"".join((piece[: -len(END) - 1], b',"cache_control":', mark, b"}", END))
+        pieces[index] = piece[: -len(END) - 1] + end
         left -= 1
         if not left:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from becket_anthropic._json import to_json
+from becket_wire import dumps
 
 __all__ = ["as_taken", "told"]
 
@@ -43,7 +43,7 @@ def told(schema: dict[str, Any]) -> str:
     """What asks for an answer by a schema that the service does not take."""
     return (
         "Answer with nothing but a JSON object, without a fence around it, that fits this JSON schema:\n"
-        f"{to_json(schema).decode()}"
+        f"{dumps(schema).decode()}"
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import anthropic
+import anyio
 import pytest
 from becket import (
     Agent,
@@ -408,6 +409,49 @@ class TestRuns:
         assert len([event for event in events if isinstance(event, ToolFinished)]) == 2
         results = server.requests[1].json["messages"][-1]["content"]
         assert [(one["tool_use_id"], one["content"]) for one in results] == [("toolu_0", "1"), ("toolu_1", "2")]
+
+
+class TestTheSeedsShape:
+    """`async for event in agent.stream_async(...)`, and events as mappings."""
+
+    CALL = answered(
+        block(
+            0,
+            {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {}},
+            {"type": "input_json_delta", "partial_json": '{"a": 42, "b": 7}'},
+        ),
+        stop="tool_use",
+    )
+
+    async def test_a_tool_cycle_has_the_keys_that_it_says(self) -> None:
+        async with LoopbackServer(self.CALL, answered(text("It is 49."))) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key=KEY, default_model=SONNET)
+            seen: list[Any] = []
+            async for event in Agent(provider, tools=[add]).stream_async("42 + 7?"):
+                if "data" in event:
+                    seen.append(event["data"])
+                elif "current_tool_use" in event:
+                    seen.append(event["current_tool_use"]["input"])
+                elif "result" in event:
+                    seen.append(str(event["result"]))
+            await provider.aclose()
+        assert seen == ["", '{"a": 42, "b": 7}', "It is 49.", "It is 49."]
+
+    async def test_a_break_in_the_middle_closes_the_connection(self) -> None:
+        """The server sees it before the reply's end."""
+        whole = answered(text("Once upon a time"))
+        endless = Played([*list(whole.pieces)[:3], anyio.sleep_forever], headers=whole.headers)
+        async with LoopbackServer(self.CALL, endless) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key=KEY, default_model=SONNET)
+            stream = Agent(provider, tools=[add]).stream_async("42 + 7?")
+            async for event in stream:
+                if "data" in event:
+                    break
+            del event, stream
+            await server.requests[1].gone()
+            await provider.aclose()
+            await server.emptied()
+        assert len(server.requests) == 2
 
 
 class TestSettings:

@@ -93,6 +93,13 @@ class TestHistory:
             text("Hi.")
         )
 
+    def test_reasoning_that_its_service_does_not_sign_goes_back(self) -> None:
+        """Some compatible servers want it, and know no signatures."""
+        thought = said(Reasoning("Hm."), Extension("gateway", {"signed": False}), "Hi.")
+        assert sent(QUESTION, thought, provider="gateway")[1] == theirs_said(
+            {"type": "thinking", "thinking": "Hm.", "signature": ""}, text("Hi.")
+        )
+
     def test_extensions_of_others_are_left_out(self) -> None:
         blocks = (
             Extension("openai", {"block": SEARCH}),
@@ -301,6 +308,12 @@ class TestHead:
     def test_an_output_by_a_tool_is_but_a_tool(self) -> None:
         asked = head(ModelRequest("claude-x", [QUESTION], tools=(ADD,), output=OutputSpec("add", "", {}, "tool")))
         assert asked.keys() == {"model", "max_tokens", "stream", "tools"}
+
+    def test_a_container_goes_on_with_what_the_host_puts_into_it(self) -> None:
+        ran = Extension("anthropic", {"container": {"id": "c", "expires_at": "2099-01-01T00:00:00Z"}})
+        options = ModelOptions(extra={"container": {"skills": [{"skill_id": "pptx"}]}})
+        asked = head(ModelRequest("claude-x", [QUESTION, said("Hi.", ran), user("And?")], options=options))
+        assert asked["container"] == {"id": "c", "skills": [{"skill_id": "pptx"}]}
 
     def test_a_container_that_is_over_is_not_asked_for(self) -> None:
         gone = Extension("anthropic", {"container": {"id": "c", "expires_at": "2020-01-01T00:00:00Z"}})

@@ -362,6 +362,14 @@ class TestUnknown:
         )
         assert warned == []
 
+    def test_thinking_without_a_signature_is_kept_as_such(self) -> None:
+        """As some compatible servers send it."""
+        begun = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
+        thought = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm."}}
+        events, warned = self.told(begun, thought, {"type": "content_block_stop", "index": 0})
+        assert message(events).content == (Reasoning("Hm."), Extension("anthropic", {"signed": False}))
+        assert warned == []
+
     def test_a_call_of_the_services_own_tool_that_was_cut_off_is_not_kept(self) -> None:
         call = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
         half = {"type": "input_json_delta", "partial_json": '{"query": "cl'}

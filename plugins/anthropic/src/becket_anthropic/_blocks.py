@@ -95,7 +95,7 @@ class TextBlock(Block):
 
 
 class ThinkingBlock(Block):
-    """Thinking. Its signature is told at its end, with a word that it is this provider's."""
+    """Thinking. Its signature is told at its end, with a word that it is this provider's, or that there is none."""
 
     __slots__ = ("_fragments", "_signature")
 
@@ -119,17 +119,16 @@ class ThinkingBlock(Block):
         return ()
 
     def end(self) -> Sequence[ModelEvent]:
-        if not self._signature:
-            return ()
-        return ReasoningDelta("", self.number, signature=self._signature), self.beside({"signed": True})
+        if self._signature:
+            return ReasoningDelta("", self.number, signature=self._signature), self.beside({"signed": True})
+        return (self.beside({"signed": False}),) if self._fragments else ()
 
     def content(self) -> Sequence[ContentBlock]:
-        if not self._signature:
-            return (Reasoning("".join(self._fragments)),) if self._fragments else ()
-        return (
-            Reasoning("".join(self._fragments), self._signature),
-            Extension(self._provider, {"signed": True}),
-        )
+        if not self._fragments and not self._signature:
+            return ()
+        signed = bool(self._signature)
+        thought = Reasoning("".join(self._fragments), self._signature or None)
+        return thought, Extension(self._provider, {"signed": signed})
 
 
 class RedactedBlock(Block):

@@ -5,8 +5,9 @@ messages, and puts the marks of the cache into them, by their ends.
 
 What this provider has put beside blocks in `Extension`s goes back into them; their `data` has one of the keys
 
-- `signed`: the reasoning before it bears a signature of this provider. Any other, and reasoning without one, was made
-  by another model, or was cut off, and is left out: the service refuses a signature that is none of its own.
+- `signed`: the reasoning before it is this provider's, and true where it bears a signature: some services that are
+  compatible sign nothing. Any other reasoning was made by another model, or was cut off, and is left out: the service
+  refuses a signature that is none of its own.
 - `citations`: those of the text before it.
 - `call`: members of the tool call before it that `ToolCall` has no field for.
 - `block`: a block of the service's own, whole: what its tools were asked and have found.
@@ -107,8 +108,8 @@ class Writer:
                     if text.strip():
                         yield _text(text, beside)
                 case Reasoning():
-                    if beside is not None and beside.get("signed"):
-                        yield from _thought(block)
+                    if beside is not None and "signed" in beside:
+                        yield from _thought(block, signed=bool(beside["signed"]))
                 case ToolCall():
                     yield _call(block, beside)
                 case Image() | Document():  # the service takes neither from an assistant
@@ -130,11 +131,11 @@ def _text(text: str, beside: dict[str, Any] | None) -> Block:
     return block
 
 
-def _thought(block: Reasoning) -> Iterator[Block]:
+def _thought(block: Reasoning, *, signed: bool) -> Iterator[Block]:
     if block.redacted is not None:
         yield {"type": "redacted_thinking", "data": block.redacted}
-    elif block.signature:  # the text may be empty: the signature holds it, encrypted
-        yield {"type": "thinking", "thinking": block.text, "signature": block.signature}
+    elif block.signature or not signed:  # the text may be empty: the signature holds it, encrypted
+        yield {"type": "thinking", "thinking": block.text, "signature": block.signature or ""}
 
 
 def _call(call: ToolCall, beside: dict[str, Any] | None) -> Block:

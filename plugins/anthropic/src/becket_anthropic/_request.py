@@ -131,7 +131,7 @@ class Conversation:
             elif self._unbound:
                 head["thinking"] = {**(head.get("thinking") or {"type": "adaptive"}), **_UNBOUND}
             if container:
-                head.setdefault("container", container)
+                head["container"] = _with_id(head.get("container"), container)
             self._head = dumps(head)[:-1] + b',"messages":['
             self._head_of, self._tools, self._output = of, request.tools, request.output
         return self._head
@@ -209,6 +209,13 @@ _MARKS: Final[dict[Caching, dict[str, Any]]] = {
     "5m": {"type": "ephemeral"},
     "1h": {"type": "ephemeral", "ttl": "1h"},
 }
+
+
+def _with_id(given: object, container: str) -> object:
+    """What a request says of its container: the id where the host says nothing, or says only what is to be in it."""
+    if isinstance(given, Mapping):
+        return {"id": container, **given}
+    return container if given is None else given
 
 
 def _is_past(stamp: object) -> bool:

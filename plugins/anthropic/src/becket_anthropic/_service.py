@@ -62,11 +62,11 @@ class Service:
         address = self._setting("ANTHROPIC_BASE_URL", "base_url")
         self.client = Client(name, limits=limits, explain=explain, hint=f"check its address: {address}")
 
-    async def stream(self, provider: object, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """One model call, in as many requests as the service divides it into."""
-        conversation = request.kept.get(provider)
-        if not isinstance(conversation, Conversation):
-            conversation = request.kept[provider] = Conversation(self._writer, self._endpoint)
+        conversation = request.kept.get(self)
+        if conversation is None:
+            conversation = request.kept[self] = Conversation(self._writer, self._endpoint)
         answer: Answer | None = None
         for _ in range(1 + PAUSES):
             async with AsyncExitStack() as stack:

@@ -92,7 +92,7 @@ class AnthropicProvider:
             ConfigError: There is no key, or `options.extra` holds what it must not.
             ProviderError: The service refused or failed, or the answer broke off.
         """
-        return self._made().stream(self, request)
+        return self._made().stream(request)
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models that the service says it has, newest first.

@@ -315,6 +315,10 @@ class TestHead:
         asked = head(ModelRequest("claude-x", [QUESTION, said("Hi.", ran), user("And?")], options=options))
         assert asked["container"] == {"id": "c", "skills": [{"skill_id": "pptx"}]}
 
+    def test_a_container_whose_end_is_not_said_is_asked_for(self) -> None:
+        ran = Extension("anthropic", {"container": {"id": "c", "expires_at": None}})
+        assert head(ModelRequest("claude-x", [QUESTION, said("Hi.", ran), user("And?")]))["container"] == "c"
+
     def test_a_container_that_is_over_is_not_asked_for(self) -> None:
         gone = Extension("anthropic", {"container": {"id": "c", "expires_at": "2020-01-01T00:00:00Z"}})
         assert "container" not in head(ModelRequest("claude-x", [QUESTION, said("Hi.", gone), user("And?")]))

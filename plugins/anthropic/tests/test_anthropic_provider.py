@@ -338,6 +338,19 @@ class TestModels:
         assert provider.default_model == "claude-haiku-5-5"
 
 
+async def test_what_is_not_known_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """By the log, for as long as the provider lives."""
+    start = {"type": "message_start", "message": {"id": "msg_1"}}
+    reply = sse(start, {"type": "hint"}, {"type": "hint"}, {"type": "message_stop"})
+    async with LoopbackServer(reply) as server:
+        provider = AnthropicProvider(base_url=server.url, api_key=KEY)
+        for _ in range(2):
+            await asked(provider)
+    (record,) = caplog.records
+    assert record.name == "becket.anthropic"
+    assert record.getMessage().startswith("anthropic sent the event 'hint', which this version")
+
+
 @tool
 async def add(a: int, b: int) -> int:
     """Add two numbers."""
@@ -463,6 +476,7 @@ class TestSettings:
             ({"api_key": SecretStr("a"), "auth_token": SecretStr("b")}, "both an api_key and an auth_token"),
             ({"read_seconds": 0}, "read_seconds is 0"),
             ({"base_url": "api.anthropic.com"}, "base_url is 'api.anthropic.com'"),
+            ({"base_url": "http://[::1"}, "base_url is 'http://[::1'"),
             ({"base_url": "https://me:pw@example.org"}, "has a name or a password in it"),
             ({"betas": "a-1"}, "betas is the text 'a-1'"),
             ({"betas": ("a\nb",)}, "headers has 'anthropic-beta'"),

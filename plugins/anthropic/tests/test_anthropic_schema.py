@@ -96,6 +96,22 @@ def test_the_hosts_schema_is_left_as_it_is(of: Any) -> None:
     assert schema == before
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        True,
+        {"const": [1]},
+        {"enum": [{"a": 1}]},
+        {"type": ["string", "null"]},
+        {"$ref": "#/$defs/Nobody"},
+        {"type": "array"},
+    ],
+    ids=str,
+)
+def test_schemas_of_a_host_that_have_no_form_are_not_sent(inner: Any) -> None:
+    assert as_taken({"type": "object", "properties": {"x": inner}}) is None
+
+
 def test_limits_are_said_to_the_model() -> None:
     made = as_taken(Output(Address).schema)
     assert made is not None

@@ -323,6 +323,41 @@ class TestUnknown:
         assert [event.type for event in events] == ["text_delta", "model_finished"]
         assert warned == ["the delta 'tone_delta'"]
 
+    @pytest.mark.parametrize(
+        "block",
+        [
+            {"type": "text", "text": ""},
+            {"type": "thinking", "thinking": "", "signature": ""},
+            {"type": "redacted_thinking", "data": "xyz"},
+            {"type": "tool_use", "id": "a", "name": "f", "input": {}},
+            {"type": "server_tool_use", "id": "a", "name": "web_search", "input": {}},
+        ],
+        ids=lambda block: block["type"],
+    )
+    def test_a_delta_of_a_new_type_is_told_in_any_block(self, block: dict[str, Any]) -> None:
+        begun = {"type": "content_block_start", "index": 0, "content_block": block}
+        new = {"type": "content_block_delta", "index": 0, "delta": {"type": "tone_delta", "tone": "glad"}}
+        _, warned = self.told(begun, new)
+        assert len(warned) == 1
+        assert "'tone_delta'" in warned[0]
+
+    def test_what_comes_with_the_beginning_of_a_block_is_not_lost(self) -> None:
+        """Servers that do not stream send whole blocks so."""
+        events, _ = self.told(
+            {
+                "type": "content_block_start",
+                "index": 0,
+                "content_block": {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
+            },
+            {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "Hi."}},
+        )
+        thought, signed, said = message(events).content[0], message(events).content[2], message(events).content[1]
+        assert (thought, said, signed) == (
+            Reasoning("Hm.", "c2ln"),
+            Text("Hi."),
+            Extension("anthropic", {"signed": True}),
+        )
+
     def test_a_block_of_a_new_type_is_kept_as_it_came(self) -> None:
         block = {"type": "picture", "id": "p1", "pixels": [1, {"deep": None}]}
         events, warned = self.told({"type": "content_block_start", "index": 0, "content_block": block})

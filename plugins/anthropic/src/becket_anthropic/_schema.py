@@ -70,14 +70,16 @@ def _form(rest: dict[str, Any]) -> dict[str, Any]:
         rest.pop("type", None)
         for key in ("enum", "const"):
             if key in rest:
-                made[key] = _plain(rest.pop(key))
+                made[key] = rest.pop(key)
+        if any(isinstance(one, list | dict) for one in (*made.get("enum", ()), made.get("const"))):
+            raise _MissingError
         return made
     variants = rest.pop("anyOf", None) or rest.pop("oneOf", None)
     if variants is not None:
         rest.pop("type", None)
         return {"anyOf": [_converted(one) for one in variants]}
     kind = rest.pop("type", None)
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:  # there may be several, or none
         raise _MissingError
     made["type"] = kind
     if kind == "object":
@@ -109,14 +111,6 @@ def _array(rest: dict[str, Any]) -> dict[str, Any]:
     if rest.get("minItems", _FEW + 1) <= _FEW:
         made["minItems"] = rest.pop("minItems")
     return made
-
-
-def _plain(value: Any) -> Any:
-    """The value of an `enum` or a `const`, which is no list or object of lists and objects."""
-    for one in value if isinstance(value, list) else (value,):
-        if isinstance(one, list | dict):
-            raise _MissingError
-    return value
 
 
 def _check_ends(schema: Any, defined: dict[str, Any], within: tuple[str, ...]) -> None:

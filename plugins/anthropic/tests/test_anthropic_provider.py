@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -33,7 +35,6 @@ from pydantic import BaseModel, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from becket import ModelEvent
 
@@ -145,7 +146,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("key", ["", "two words", "schlüssel", "line\nend"])
     async def test_what_can_be_no_key_is_told_without_showing_it(self, key: str) -> None:
-        with pytest.raises(ConfigError, match="api_key is no key") as caught:
+        with pytest.raises(ConfigError, match=r"api_key (is no key|holds what no header)") as caught:
             await asked(AnthropicProvider(api_key=key or " "))
         assert not key or key not in str(caught.value)
 
@@ -199,7 +200,8 @@ class TestHeaders:
 
     async def test_an_address_of_the_environment_that_is_none_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", "localhost")
-        with pytest.raises(ConfigError, match="ANTHROPIC_BASE_URL is 'localhost'"):
+        wanted = r"'localhost/v1/messages', which is no http or https URL.*ANTHROPIC_BASE_URL"
+        with pytest.raises(ConfigError, match=wanted):
             await asked(AnthropicProvider(api_key=KEY))
 
 
@@ -477,9 +479,10 @@ class TestSettings:
             ({"read_seconds": 0}, "read_seconds is 0"),
             ({"base_url": "api.anthropic.com"}, "base_url is 'api.anthropic.com'"),
             ({"base_url": "http://[::1"}, "base_url is 'http://[::1'"),
-            ({"base_url": "https://me:pw@example.org"}, "has a name or a password in it"),
+            ({"base_url": "https://me:pw@example.org"}, "has a name or password in it"),
             ({"betas": "a-1"}, "betas is the text 'a-1'"),
-            ({"betas": ("a\nb",)}, "headers has 'anthropic-beta'"),
+            ({"betas": ("a\nb",)}, "betas is 'a\\nb', which no header"),
+            ({"version": "2026\n"}, "version is '2026\\n', which no header"),
             ({"headers": {"x": SecretStr("a\r\nb")}}, "headers has 'x'"),
         ],
     )
@@ -514,6 +517,23 @@ class TestSettings:
         assert server.requests[0].headers["authorization"] == "Bearer token"
         assert "anthropic-beta" not in server.requests[0].headers
 
+    def test_the_table_that_its_page_shows_can_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        page = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+        (table,) = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        config = tmp_path / "becket.toml"
+        config.write_text(table.replace("\n# ", "\n"), encoding="utf-8")
+        monkeypatch.setenv("MY_KEY", KEY)
+        monkeypatch.setenv("GATEWAY_TOKEN", "token")
+        runtime = Runtime(config=load_config(config, project=False), allow=["anthropic"], strict=True)
+        own, gateway = runtime.providers.find("anthropic"), runtime.providers.find("gateway")
+        assert isinstance(own, AnthropicProvider)
+        assert isinstance(gateway, AnthropicProvider)
+        assert own.default_model == "claude-haiku-5-5"
+        assert own._endpoint.headers == {"x-team": SecretStr("red")}
+        assert own._endpoint.caching == "1h"
+        assert gateway._endpoint.auth_token == SecretStr("token")
+        assert gateway._endpoint.caching == "5m"
+
     def test_it_is_what_the_protocols_say(self) -> None:
         provider = AnthropicProvider()
         assert isinstance(provider, Provider)
@@ -539,7 +559,7 @@ def test_importing_it_and_making_a_provider_is_cheap() -> None:
     code = (
         "import sys, becket_anthropic as plugin; plugin.register_providers(config=plugin.Settings()); "
         "print(*sorted({name.partition('.')[0] for name in sys.modules} "
-        "& {'aiohttp', 'httpcore2', 'ssl', 'pydantic', 'msgspec', 'becket_wire', 'asyncio'}))"
+        "& {'aiohttp', 'httpcore2', 'ssl', 'pydantic', 'msgspec', 'asyncio'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.split() == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from becket import ConfigError, ModelInfo, ProviderError
-from becket_wire import Client, TimeLimits
+from becket_wire import Client, plain
 
 from becket_anthropic._answer import Answer
 from becket_anthropic._api import UNREADABLE, decode_page
@@ -17,7 +17,6 @@ from becket_anthropic._head import is_sampled
 from becket_anthropic._log import Warned
 from becket_anthropic._messages import Writer
 from becket_anthropic._request import Conversation
-from becket_anthropic._settings import check_url, plain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -57,10 +56,9 @@ class Service:
         self._endpoint = endpoint
         self._writer = Writer(name)
         self._warned = Warned(name)
-        limits = TimeLimits(connect=endpoint.connect_seconds, read=endpoint.read_seconds, total=endpoint.total_seconds)
         explain = explanation(name, self._setting("ANTHROPIC_API_KEY", "api_key"))
         address = self._setting("ANTHROPIC_BASE_URL", "base_url")
-        self.client = Client(name, limits=limits, explain=explain, hint=f"check its address: {address}")
+        self.client = Client(name, limits=endpoint.limits, explain=explain, hint=f"check its address: {address}")
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """One model call, in as many requests as the service divides it into."""
@@ -126,7 +124,6 @@ class Service:
         url = self._endpoint.base_url
         if url is None:
             url = (os.environ.get("ANTHROPIC_BASE_URL") if self.name == OWN_NAME else None) or OWN_URL
-            check_url("ANTHROPIC_BASE_URL", url)
         return url.rstrip("/").removesuffix("/v1")
 
     def _headers(self, request: ModelRequest | None, *also: str) -> dict[str, str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
-from becket import ConfigError
+from becket_wire import ServiceSettings, SettingsError
 
 if TYPE_CHECKING:
     import pydantic
@@ -23,14 +21,14 @@ else:
 
     pydantic = _Pydantic()
 
-__all__ = ["Caching", "Endpoint", "Settings", "plain"]
+__all__ = ["Caching", "Endpoint", "Settings"]
 
 Caching: TypeAlias = Literal["off", "5m", "1h"]
 """Whether the service keeps the beginning of a prompt for the next call, and for how long."""
 
 
 @dataclass(kw_only=True)
-class Endpoint:
+class Endpoint(ServiceSettings):
     """A service that speaks the Messages API.
 
     Attributes:
@@ -51,42 +49,31 @@ class Endpoint:
         total_seconds: How long an answer may take, or None.
 
     Raises:
-        ConfigError: One of them is wrong.
+        SettingsError: One of them is wrong.
     """
 
-    base_url: str | None = None
-    api_key: pydantic.SecretStr | None = field(default=None, repr=False)
     auth_token: pydantic.SecretStr | None = field(default=None, repr=False)
-    headers: dict[str, pydantic.SecretStr] = field(default_factory=dict, repr=False)
     betas: tuple[str, ...] = ()
     version: str | None = None
     caching: Caching = "5m"
     default_max_tokens: int | None = None
     default_model: str | None = None
-    connect_seconds: float = 10.0
-    read_seconds: float = 300.0
-    total_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.caching not in get_args(Caching):
             allowed = ", ".join(map(repr, get_args(Caching)))
-            raise ConfigError(f"caching is {self.caching!r}; it is one of: {allowed}")
+            raise SettingsError(f"caching is {self.caching!r}; it is one of: {allowed}")
         if self.default_max_tokens is not None and not self.default_max_tokens >= 1:
-            raise ConfigError(f"default_max_tokens is {self.default_max_tokens!r}; it is a number from 1, or None")
+            raise SettingsError(f"default_max_tokens is {self.default_max_tokens!r}; it is a number from 1, or None")
         if self.api_key is not None and self.auth_token is not None:
-            raise ConfigError("there is both an api_key and an auth_token; a request has one of them")
-        for name in ("connect_seconds", "read_seconds", "total_seconds"):
-            given = getattr(self, name)
-            if given is not None and not (isinstance(given, int | float) and 0 < given < math.inf):
-                raise ConfigError(f"{name} is {given!r}; it is a number of seconds above 0")
-        if self.base_url is not None:
-            check_url("base_url", self.base_url)
+            raise SettingsError("there is both an api_key and an auth_token; a request has one of them")
         betas: object = self.betas
         if isinstance(betas, str):
-            raise ConfigError(f"betas is the text {self.betas!r}; it is a list of texts")
-        for name, value in (*self.headers.items(), ("anthropic-beta", ",".join(self.betas))):
-            if not name or not name.isascii() or any(sign in name + plain(value) for sign in "\r\n\0"):
-                raise ConfigError(f"headers has {name!r}, which no request can have")
+            raise SettingsError(f"betas is the text {self.betas!r}; it is a list of texts")
+        for name, value in (("betas", ",".join(self.betas)), ("version", self.version or "")):
+            if not value.isascii() or not (value.isprintable() or not value):
+                raise SettingsError(f"{name} is {value!r}, which no header of a request can have")
 
 
 @dataclass(kw_only=True)
@@ -103,31 +90,8 @@ class Settings(Endpoint):
         super().__post_init__()
         for name, endpoint in self.endpoints.items():
             if endpoint.base_url is None:
-                raise ConfigError(f"endpoints.{name} has no base_url; say where the service is")
+                raise SettingsError(f"endpoints.{name} has no base_url; say where the service is")
 
     def own(self) -> Endpoint:
         """The settings of the provider `anthropic` alone."""
         return Endpoint(**{one.name: getattr(self, one.name) for one in fields(Endpoint)})
-
-
-def check_url(what: str, url: str) -> None:
-    """Refuse what is no URL, or one with a user's name or password in it.
-
-    Raises:
-        ConfigError: As told; the URL is not shown where it may hold a secret.
-    """
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        parts, fits = None, False
-    if parts is not None and (parts.username is not None or parts.password is not None):
-        raise ConfigError(f"{what} has a name or a password in it; give the key as api_key, or under headers")
-    if not fits:
-        raise ConfigError(f"{what} is {url!r}; it is a URL that starts with https:// or http://")
-
-
-def plain(secret: object) -> str:
-    """A secret, or a text, as a text."""
-    reveal = getattr(secret, "get_secret_value", None)
-    return str(secret if reveal is None else reveal())

@@ -479,6 +479,13 @@ async def test_reasoning_goes_back_where_the_service_wants_it(
     assert body["messages"][1] == hello | ({member: "They greet"} if member else {})
 
 
+async def test_a_call_goes_back_with_its_reasoning_even_where_it_has_none() -> None:
+    """As one of another model: DeepSeek refuses it without."""
+    case = Case([user("Hi"), assistant(ToolCall("a", "f")), user(ToolResult("a", "success"))], [])
+    body, _ = await sent(case, "deepseek", endpoint=Endpoint(send_reasoning="reasoning_content"))
+    assert body["messages"][1]["reasoning_content"] == ""
+
+
 async def test_an_integer_beyond_64_bits_is_sent_as_the_model_wrote_it() -> None:
     case = Case([user("Hi"), assistant(ToolCall("a", "f", {"n": 2**70})), user(ToolResult("a", "success"))], [])
     body, _ = await sent(case)

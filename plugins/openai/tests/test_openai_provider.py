@@ -149,6 +149,16 @@ async def test_a_wrong_key_is_told_with_where_it_is_set_and_never_shown(name: st
     assert not error.retryable
 
 
+@pytest.mark.parametrize(("body", "words"), [(b"", "it gives no reason"), (b"Bad  key\n", "Bad key")])
+async def test_a_key_that_is_refused_without_a_document_is_told_with_where_it_is_set(body: bytes, words: str) -> None:
+    """As by a proxy before the service."""
+    async with LoopbackServer(Played([body], 401, {"content-type": "text/plain"}, "length")) as server:
+        provider = OpenAIProvider("vllm", base_url=server.url)
+        with pytest.raises(ProviderError, match=rf"401 \(Unauthorized\): {words}; set .*VLLM_API_KEY"):
+            await asked(provider)
+        await provider.aclose()
+
+
 @pytest.mark.parametrize(
     "words",
     [

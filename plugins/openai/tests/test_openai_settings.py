@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from becket import ConfigError, Runtime
+from becket import ConfigError, Runtime, load_config
 from becket_openai import Endpoint, OpenAIProvider, Settings, SettingsError
 from becket_openai._presets import PRESETS, schema_use, service
 from becket_openai._settings import plain
@@ -219,3 +221,18 @@ def test_what_is_known_is_there_without_any_configuration() -> None:
     for name in PRESETS:
         provider, model = runtime.model(f"{name}:some/model:tag")
         assert (provider.name, model, provider.default_model) == (name, "some/model:tag", None)
+
+
+def test_the_configuration_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    file = tmp_path / "becket.toml"
+    file.write_text(shown, encoding="utf-8")
+    runtime = Runtime(allow=["openai"], config=load_config(file))
+    assert runtime.model("deepseek:deepseek-chat")[0].name == "deepseek"
+
+
+def test_the_page_shows_every_service_and_every_setting() -> None:
+    page = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for name in (*PRESETS, *Endpoint.__dataclass_fields__, *filter(None, VARIABLES)):
+        assert f"`{name}`" in page, name

@@ -61,8 +61,8 @@ class Messages:
         written: dict[str, Any] = {"role": "assistant", "content": text or None}
         if calls:
             written["tool_calls"] = calls
-        if self._reasoning and (thought := _thought(message)):
-            written[self._reasoning] = thought
+        if self._reasoning and ((thought := _thought(message)) or calls):
+            written[self._reasoning] = thought  # DeepSeek refuses a call without the member, and takes an empty one
         for block in message.content:
             if isinstance(block, Extension) and block.provider == self._provider:
                 given_back(block.data, self._model, written)

@@ -43,6 +43,7 @@ _PASSING: Final = frozenset(
 )
 _STATUSES: Final = range(400, 600)
 _UNAUTHORIZED: Final = 401
+_SHOWN: Final = 300  # characters of a body that is no error document
 
 _NO_TOOLS: Final = (
     "does not support tools",  # Ollama
@@ -65,9 +66,11 @@ def explanation(key_advice: str) -> Explain:
 
     def read(status: int, body: bytes) -> ErrorDetails | None:
         said = explain(status, body)
-        if said is not None and status == _UNAUTHORIZED and not said.advice:
-            return replace(said, advice=key_advice)
-        return said
+        if status != _UNAUTHORIZED:
+            return said
+        if said is None:  # what stands before a service refuses a key in its own way
+            said = ErrorDetails(message=" ".join(body.decode("utf-8", "replace").split())[:_SHOWN])
+        return replace(said, advice=said.advice or key_advice)
 
     return read
 

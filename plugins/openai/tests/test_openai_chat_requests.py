@@ -534,6 +534,12 @@ async def test_extra_options_cannot_say_what_is_not_theirs(member: str) -> None:
         await sent(Case(ASKED, HI, options=ModelOptions(extra={member: []})))
 
 
+async def test_extra_options_that_are_no_json_are_told() -> None:
+    extra: Any = {"top_k": object()}
+    with pytest.raises(ConfigError, match=r"the option 'top_k' is no JSON: .*ModelOptions\(extra="):
+        await sent(Case(ASKED, HI, options=ModelOptions(extra=extra)))
+
+
 async def test_a_document_by_its_url_is_refused_with_what_to_do() -> None:
     case = Case([user(Document("application/pdf", url="https://x.test/a.pdf", name="a.pdf"))], [])
     with pytest.raises(ConfigError, match=r"'a\.pdf' is given by its URL.*Document\.from_bytes.*responses"):

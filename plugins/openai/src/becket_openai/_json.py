@@ -5,31 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from becket import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["dumps", "laid_over", "members"]
 
-_encode = msgspec.json.Encoder().encode
-
-
-def dumps(value: object) -> bytes:
-    """`value` as JSON in UTF-8; it must hold nothing but what JSON has.
-
-    A tool call's arguments may have integers beyond 64 bits, which a model writes and msgspec does not.
-    """
-    try:
-        return _encode(value)
-    except OverflowError:
-        import json
-
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+dumps = msgspec.json.Encoder().encode
+"""A value as JSON in UTF-8; integers of any size, which a model may write as an argument."""
 
 
 def members(body: Mapping[str, object]) -> bytes:
-    """The members of a JSON object without its braces, each with a comma before it: to go on one that is begun."""
-    return b"".join(b",%b:%b" % (dumps(key), dumps(value)) for key, value in body.items())
+    """The members of a JSON object without its braces, each with a comma before it: to go on one that is begun.
+
+    Raises:
+        ConfigError: One of them is no JSON, as may stand in `extra`.
+    """
+    return b"".join(b",%b:%b" % (dumps(name), _value(name, value)) for name, value in body.items())
+
+
+def _value(name: str, value: object) -> bytes:
+    try:
+        return dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the option {name!r} is no JSON: {error}; look at ModelOptions(extra=...)") from error
 
 
 def laid_over(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

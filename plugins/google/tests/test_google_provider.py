@@ -112,7 +112,7 @@ async def test_the_key_is_found_as_by_googles_own_client(
 
 async def test_no_key_is_an_error_that_says_where_to_put_one() -> None:
     """At the first call: a provider that nobody uses needs none."""
-    provider = GoogleProvider()
+    provider = GoogleProvider(headers={"x-team": "blue"})
     with pytest.raises(ConfigError) as caught:
         await events(provider)
     for word in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "api_key", "[plugins.google]", "https://ai.google.dev/"):

@@ -24,6 +24,9 @@ __all__ = ["GoogleProvider"]
 KEY_HEADER: Final = "x-goog-api-key"
 DOCS: Final = "https://ai.google.dev/gemini-api/docs/api-key"
 
+_PROOF: Final = ("auth", "key", "token", "cookie")
+"""What is in the names of headers that a gateway may want in the place of the key."""
+
 
 class _Service(NamedTuple):
     """One of the two services: what Google's own client (google-genai 3.6) takes for it."""
@@ -185,7 +188,7 @@ class GoogleProvider:
     def _headers(self) -> dict[str, str]:
         more = {name.lower(): plain(value) for name, value in self._settings.headers.items()}
         key = plain(self._settings.api_key) or os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")
-        if not key and not more:  # a gateway may want another header in its place
+        if not key and not any(word in name for name in more for word in _PROOF):
             raise ConfigError(
                 f"the provider {self.name!r} has no key: set GOOGLE_API_KEY or GEMINI_API_KEY, or api_key in "
                 f"[plugins.google] of your configuration; {DOCS} says where to get one"

@@ -210,10 +210,12 @@ def test_a_call_in_pieces_ends_with_the_answer_or_the_next_call(blocks: Any) -> 
 
 
 def test_a_call_in_pieces_has_its_signature(blocks: Any) -> None:
+    """Behind it, whatever comes between its pieces."""
     first = {"functionCall": {"name": "look", "id": "a", "willContinue": True}, "thoughtSignature": "S"}
-    assert blocks(chunk(first), *pieces({})) == [
+    assert blocks(chunk(first), chunk({"text": "so"}), *pieces({})) == [
         ToolCall("a", "look"),
         Extension("google", {"thoughtSignature": "S", "call": "a"}),
+        Text("so"),
     ]
 
 
@@ -394,6 +396,7 @@ NO_CHUNKS = [
     b"5",
     b'{"candidates":[{"content":{"parts":[{"text":"\xff"}]}}]}',
     b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"look","args":{"at":"\xff"}}}]}}]}',
+    b'{"candidates":[{"content":{"parts":[{"hologram":"\xff"}]}}]}',
     b'{"more":' + b"[" * 100_000,
 ]
 

@@ -156,7 +156,10 @@ class Answer:
         if part.function_call is not None:
             self._take_call(part.function_call, part.thought_signature, data, events)
             return
-        plain = {} if part.text is not None else _plain_part(data, at)
+        try:
+            plain = {} if part.text is not None else _plain_part(data, at)
+        except (ValueError, RecursionError) as error:  # what is not read typed was not looked at before
+            raise self._failures.unreadable(data, error) from error
         if kinds := sorted(plain.keys() - {"thought", "thoughtSignature"}):
             self._take_plain(part, plain, kinds, events)
         else:
@@ -219,18 +222,15 @@ class Answer:
         except ValueError as error:
             raise self._failures.unreadable(data, error) from error
         if signature is not None:
-            self._open.signature = signature
+            events.append(self._extend({"thoughtSignature": signature, "call": self._open.call_id}))
         if not call.will_continue:
             self._close_call(events)
 
     def _close_call(self, events: list[ModelEvent]) -> None:
         """The arguments of the call that came in pieces, if there is one."""
         call, self._open = self._open, None
-        if call is None:
-            return
-        events.append(ToolCallDelta(call.call_id, call.tool, call.arguments(), call.block))
-        if call.signature is not None:
-            events.append(self._extend({"thoughtSignature": call.signature, "call": call.call_id}))
+        if call is not None:
+            events.append(ToolCallDelta(call.call_id, call.tool, call.arguments(), call.block))
 
     def _name_call(self, call: FunctionCall) -> str:
         self._calls += 1

@@ -28,16 +28,14 @@ class PartialCall:
         call_id: Its id.
         tool: The tool's name.
         block: Its block in the answer.
-        signature: The signature that came with it.
     """
 
-    __slots__ = ("_values", "block", "call_id", "signature", "tool")
+    __slots__ = ("_values", "block", "call_id", "tool")
 
     def __init__(self, call_id: str, tool: str, block: int) -> None:
         self.call_id = call_id
         self.tool = tool
         self.block = block
-        self.signature: str | None = None
         self._values: Any = {}
 
     def take(self, call: FunctionCall) -> None:

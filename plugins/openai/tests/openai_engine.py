@@ -12,7 +12,7 @@ from pathlib import Path
 import xllamacpp
 
 SLOTS = 4
-CONTEXT = 1024
+CONTEXT = 2048
 """Tokens of one slot."""
 TEMPLATE = """\
 {%- for message in messages -%}
@@ -60,8 +60,7 @@ def parameters() -> xllamacpp.CommonParams:
     given.endpoint_slots = True
     given.endpoint_metrics = True
     given.use_jinja = True
-    if "tools" in sys.argv[1:]:
-        given.chat_template = TEMPLATE
+    given.chat_template = TEMPLATE
     return given
 
 

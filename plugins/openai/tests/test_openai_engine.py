@@ -6,13 +6,13 @@ arrives, that nothing of it is mixed up, and that the engine stops when nobody w
 
 from __future__ import annotations
 
-import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +23,18 @@ import pytest
 from anyio import to_thread
 from becket import (
     Agent,
+    Image,
     Limits,
     Message,
-    ModelFinished,
+    MessageAdded,
     ModelOptions,
     ProviderError,
+    RunFinished,
     Runtime,
     Text,
     TextDelta,
     ToolCall,
+    ToolCallDelta,
     ToolResult,
     tool,
 )
@@ -50,7 +53,9 @@ START_SECONDS = 60.0
 QUESTION = "What is the capital of France?"
 SHORT = ModelOptions(temperature=0, seed=1, max_tokens=12)
 ENDLESS = ModelOptions(temperature=0, seed=1, max_tokens=2000, extra={"ignore_eos": True})
-"""More than the engine writes in 20 s."""
+"""More than the engine writes in 15 s."""
+IDLE_SECONDS = 5.0
+"""In which it must have stopped, although so much was asked for; it takes some 20 ms."""
 
 
 @dataclass
@@ -143,6 +148,41 @@ def same(engine: Engine, *messages: tuple[str, str], **options: Any) -> Judged:
     return judged(engine, written, **{"temperature": 0, "seed": 1, "max_tokens": 12, **options})
 
 
+class Slots:
+    """What the engine says that it is doing.
+
+    Args:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._url = f"{engine.url}/slots"
+        self._client = Client("engine")
+
+    async def busy(self) -> int:
+        """How many answers it is writing now."""
+        slots = msgspec.json.decode(await self._client.get_json(self._url, headers={}))
+        return sum(slot["is_processing"] for slot in slots)
+
+    async def become(self, busy: int) -> None:
+        """Wait until it is writing so many. The engine takes its time to answer, so that this does not spin."""
+        while await self.busy() != busy:
+            pass
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+@pytest.fixture
+async def slots(engine: Engine) -> AsyncIterator[Slots]:
+    """Of an engine that has nothing to do at first, and at last."""
+    made = Slots(engine)
+    with anyio.fail_after(IDLE_SECONDS):
+        await made.become(0)
+    yield made
+    await made.aclose()
+
+
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
@@ -158,3 +198,222 @@ async def test_an_answer_is_the_one_that_openais_client_gets(engine: Engine, pro
     assert (result.usage.input_tokens, result.usage.output_tokens) == theirs.usage
     assert theirs.stop == "length"
     assert result.stop_reason == "max_tokens"
+
+
+async def test_a_system_prompt_and_a_stop_sequence_are_the_engines_as_well(
+    engine: Engine, provider: OpenAIProvider
+) -> None:
+    told = agent(provider, replace(SHORT, max_tokens=40, stop=(",",)), system_prompt="You are a pirate.")
+    result = await told.invoke_async(QUESTION)
+    theirs = await to_thread.run_sync(
+        lambda: same(engine, ("system", "You are a pirate."), ("user", QUESTION), max_tokens=40, stop=[","])
+    )
+    assert result.text == theirs.text != ""
+    assert "," not in result.text
+    assert (theirs.stop, result.stop_reason) == ("stop", "end_turn")  # this server does not tell one from the other
+
+
+async def test_a_session_goes_on_where_it_was(engine: Engine, provider: OpenAIProvider) -> None:
+    """The third question is asked with all that was said before."""
+    session = agent(provider).session("talk")
+    said = []
+    for question in ("Hello.", "Who are you?", "And why?"):
+        said += [("user", question), ("assistant", (await session.invoke_async(question)).text)]
+    theirs = await to_thread.run_sync(lambda: same(engine, *said[:-1]))
+    assert said[-1][1] == theirs.text
+    assert [message.text for message in await session.messages()] == [text for _, text in said]
+    # The engine has read the beginning already: the requests are the same, byte for byte, as far as they go.
+    usage = (await session.invoke_async("Go on.")).usage
+    assert usage.cached_tokens > usage.input_tokens / 2
+
+
+async def test_twenty_runs_at_once_get_an_answer_each(provider: OpenAIProvider, slots: Slots) -> None:
+    """Each the one that it was asked for: a grammar of its own holds the model to it."""
+    texts: dict[int, str] = {}
+
+    async def run(number: int) -> None:
+        mine = replace(SHORT, max_tokens=20, extra={"grammar": f'root ::= "This is run {number}."'})
+        texts[number] = (await agent(provider, mine).invoke_async("Which run is this?")).text
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(run, number)
+    assert texts == {number: f"This is run {number}." for number in range(20)}
+    assert await slots.busy() == 0
+
+
+# -- stopped -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_engine_stops_when_the_reader_leaves(provider: OpenAIProvider, slots: Slots) -> None:
+    async with agent(provider, ENDLESS).stream_async(QUESTION) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                assert await slots.busy() == 1
+                break
+    with anyio.fail_after(IDLE_SECONDS):
+        await slots.become(0)
+
+
+async def test_the_engine_stops_when_a_run_is_cancelled(provider: OpenAIProvider, slots: Slots) -> None:
+    """What there was of the answer is kept, and the next run of the session goes on from it."""
+    session = agent(provider, ENDLESS).session("talk")
+    text, last = "", None
+    async with session.stream_async(QUESTION) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                text += event.text
+                events.cancel()
+            last = event
+    assert isinstance(last, RunFinished)
+    assert last.result.stop_reason == "cancelled"
+    with anyio.fail_after(IDLE_SECONDS):
+        await slots.become(0)
+    answer = (await session.messages())[-1]
+    assert (answer.text, answer.interrupted) == (text, True)
+    session = agent(provider).session("talk")
+    assert (await session.invoke_async("Go on.")).stop_reason == "max_tokens"
+
+
+async def test_the_engine_stops_when_the_task_is_cancelled(provider: OpenAIProvider, slots: Slots) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(agent(provider, ENDLESS).invoke_async, QUESTION)
+        await slots.become(1)
+        group.cancel_scope.cancel()
+    with anyio.fail_after(IDLE_SECONDS):
+        await slots.become(0)
+
+
+async def test_twenty_runs_that_are_left_leave_the_engine_idle(provider: OpenAIProvider, slots: Slots) -> None:
+    """Those that wait for a slot as well."""
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(agent(provider, ENDLESS).invoke_async, QUESTION)
+        await slots.become(4)
+        group.cancel_scope.cancel()
+    with anyio.fail_after(IDLE_SECONDS):
+        await slots.become(0)
+
+
+async def test_a_run_ends_at_its_time_limit(provider: OpenAIProvider, slots: Slots) -> None:
+    result = await agent(provider, ENDLESS, limits=Limits(seconds=0.5)).invoke_async(QUESTION)
+    assert result.stop_reason == "limit_time"
+    assert result.message is not None
+    assert result.message.interrupted
+    assert result.text
+    with anyio.fail_after(IDLE_SECONDS):
+        await slots.become(0)
+
+
+# -- tools and structured output ---------------------------------------------------------------------------------------
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def sums(*pairs: tuple[int, int]) -> list[Message]:
+    """A conversation in which sums were done by the tool. A model of this size calls it after such examples only."""
+    said: list[Message] = []
+    for a, b in pairs:
+        call = ToolCall(f"sum-{a}-{b}", "add", {"a": a, "b": b})
+        said += [
+            Message("user", (Text(f"What is {a} plus {b}?"),)),
+            Message("assistant", (call,)),
+            Message("user", (ToolResult(call.id, "success", (Text(str(a + b)),)),)),
+            Message("assistant", (Text(f"It is {a + b}."),)),
+        ]
+    return said
+
+
+@pytest.mark.parametrize("choice", ["auto", "any"])
+async def test_a_tool_is_called_and_its_result_read(provider: OpenAIProvider, choice: str) -> None:
+    """The arguments come in pieces, held to the schema by the engine's grammar."""
+    options = replace(SHORT, max_tokens=60, tool_choice=choice)
+    calculating = agent(provider, options, tools=[add], limits=Limits(cycles=1 if choice == "any" else 2))
+    pieces, calls, results, finished = 0, [], [], None
+    async for event in calculating.stream_async("What is 20 plus 30?", history=sums((1, 6), (7, 4))):
+        match event:
+            case ToolCallDelta():
+                pieces += 1
+            case MessageAdded(message=Message() as message):
+                calls += message.tool_calls
+                results += message.tool_results
+            case RunFinished(result=result):
+                finished = result
+    assert pieces > 1
+    assert [(call.tool, call.arguments) for call in calls] == [("add", {"a": 20, "b": 30})]
+    assert [(result.call_id, result.text) for result in results] == [(calls[0].id, "50")]
+    assert finished is not None
+    if choice == "auto":
+        assert (finished.text, finished.stop_reason) == ("It is 50.", "end_turn")
+
+
+class Town(BaseModel):
+    """A town."""
+
+    name: str
+    inhabitants: int
+    is_capital: bool
+
+
+async def test_an_output_is_held_to_its_schema(provider: OpenAIProvider) -> None:
+    """By the engine's grammar: a model of this size does not write JSON of itself."""
+    result = await agent(provider, replace(SHORT, max_tokens=120)).invoke_async("Tell me about Paris.", output=Town)
+    assert isinstance(result.output, Town)
+    assert result.cycles == 1
+    assert result.message is not None
+    assert not result.message.tool_calls
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_engines_model_is_listed(provider: OpenAIProvider) -> None:
+    assert [model.name for model in await provider.list_models()] == ["smollm2"]
+
+
+async def test_any_name_is_answered_by_the_one_model_that_is_loaded(provider: OpenAIProvider) -> None:
+    """As this server has it."""
+    runtime = Runtime([provider], discover=False)
+    result = await Agent("llamacpp:another", options=SHORT, runtime=runtime).invoke_async(QUESTION)
+    assert result.stop_reason == "max_tokens"
+
+
+async def test_a_request_that_is_too_long_fails_in_the_engines_words(provider: OpenAIProvider) -> None:
+    with pytest.raises(ProviderError) as caught:
+        await agent(provider).invoke_async("long " * 3000)
+    error = caught.value
+    assert "exceeds the available context size (2048 tokens), try increasing it" in str(error)
+    assert (error.status, error.code, error.retryable) == (400, "exceed_context_size_error", False)
+
+
+async def test_an_image_for_a_model_that_reads_text_fails_in_the_engines_words(provider: OpenAIProvider) -> None:
+    """At once: the status is that of a failure that passes, 500, and this one does not."""
+    image = Message("user", (Image("image/png", "aGk="), Text("What is this?")))
+    with pytest.raises(ProviderError, match="image input is not supported") as caught:
+        await agent(provider).invoke_async(image)
+    assert caught.value.status == 500
+    assert not caught.value.retryable
+
+
+async def test_an_engine_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
+    """In the history, as interrupted; the error says that another try may help, and none is made by itself."""
+    with started(tmp_path / "log") as engine:
+        async with calling(engine) as provider:
+            session = agent(provider, ENDLESS).session("talk")
+            text = ""
+            with pytest.raises(ProviderError) as caught:  # noqa: PT012  as told in pyproject.toml
+                async for event in session.stream_async(QUESTION):
+                    if isinstance(event, TextDelta):
+                        text += event.text
+                        engine.process.send_signal(signal.SIGKILL)
+            assert caught.value.retryable
+            assert caught.value.provider == "llamacpp"
+            answer = (await session.messages())[-1]
+            assert (answer.text, answer.interrupted) == (text, True)
+            with pytest.raises(ProviderError, match=re.escape(engine.url.removeprefix("http://"))) as caught:
+                await agent(provider, retry=None).invoke_async(QUESTION)
+            assert caught.value.retryable

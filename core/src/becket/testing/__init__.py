@@ -14,13 +14,17 @@ from becket.testing.recording import Recording
 from becket.testing.replay import ReplayError, ReplayProvider
 
 if TYPE_CHECKING:
+    from becket.testing.http_providers import HttpProviderConformance
+    from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
 
 __all__ = [
     "BatchListSink",
+    "HttpProviderConformance",
     "ListSink",
     "LoopbackServer",
     "Played",
+    "ProviderConformance",
     "Received",
     "Recording",
     "ReplayError",
@@ -32,11 +36,16 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # as in becket itself
+    _CONFORMANCE = {
+        "HttpProviderConformance": "becket.testing.http_providers",
+        "ProviderConformance": "becket.testing.providers",
+        "SessionStoreConformance": "becket.testing.session_stores",
+    }
 
     def __getattr__(name: str) -> Any:
         """The conformance classes, which need pytest."""
-        if name == "SessionStoreConformance":
-            from becket.testing.session_stores import SessionStoreConformance
+        if (module := _CONFORMANCE.get(name)) is not None:
+            from importlib import import_module
 
-            return SessionStoreConformance
+            return getattr(import_module(module), name)
         raise AttributeError(f"module 'becket.testing' has no attribute {name!r}")

@@ -223,13 +223,13 @@ class LoopbackServer:
         await self._until(lambda: len(self.requests) >= number, f"request {number} had not come", within)
         return self.requests[number - 1]
 
-    async def emptied(self, *, within: float = 5.0) -> None:
-        """Wait until no connection is open.
+    async def emptied(self, *, to: int = 0, within: float = 5.0) -> None:
+        """Wait until no connection is open, or no more than so many.
 
         Raises:
-            AssertionError: There was one after `within` seconds.
+            AssertionError: There were more after `within` seconds.
         """
-        await self._until(lambda: not self.open, "a connection was still open", within)
+        await self._until(lambda: self.open <= to, f"more than {to} connections were open", within)
 
     async def _until(self, holds: Callable[[], bool], complaint: str, within: float) -> None:
         with anyio.move_on_after(within):

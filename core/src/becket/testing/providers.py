@@ -92,12 +92,14 @@ class ProviderContract(ABC):
     async def test_it_names_itself_and_its_models(self) -> None:
         """The name can stand before a colon, and models are told of without asking a service."""
         async with self.playing(self.scenarios[0]) as provider:
-            _check(isinstance(provider, Provider), f"{provider!r} has what a provider has: see becket.Provider")
-            _check(re.fullmatch(r"[A-Za-z0-9_-]+", provider.name), f"the name {provider.name!r} can stand before a colon")
+            check(isinstance(provider, Provider), f"{provider!r} has what a provider has: see becket.Provider")
+            check(
+                re.fullmatch(r"[A-Za-z0-9_-]+", provider.name), f"the name {provider.name!r} can stand before a colon"
+            )
             default = provider.default_model
-            _check(default is None or isinstance(default, str), f"default_model is a name or None: {default!r}")
+            check(default is None or isinstance(default, str), f"default_model is a name or None: {default!r}")
             for info in provider.models():
-                _check(isinstance(info, ModelInfo) and info.name, f"models() gives ModelInfo with a name: {info!r}")
+                check(isinstance(info, ModelInfo) and info.name, f"models() gives ModelInfo with a name: {info!r}")
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -107,22 +109,24 @@ class ProviderContract(ABC):
             async with self.playing(scenario) as provider:
                 events = await self._ask(provider, scenario)
             for event in events:
-                _check(isinstance(event, get_args(ModelEvent)), f"{scenario}: this is none that may be yielded: {event!r}")
-            _check(events and isinstance(events[-1], ModelFinished), f"{scenario}: ModelFinished is the last event")
+                check(
+                    isinstance(event, get_args(ModelEvent)), f"{scenario}: this is none that may be yielded: {event!r}"
+                )
+            check(events and isinstance(events[-1], ModelFinished), f"{scenario}: ModelFinished is the last event")
             kinds = [type(event) for event in events]
-            _check(kinds.count(ModelFinished) == 1, f"{scenario}: ModelFinished comes once")
+            check(kinds.count(ModelFinished) == 1, f"{scenario}: ModelFinished comes once")
             first = next(number for number, kind in enumerate(kinds) if kind is not PluginEvent)
-            _check(PluginEvent not in kinds[first:], f"{scenario}: PluginEvent comes before the first delta")
+            check(PluginEvent not in kinds[first:], f"{scenario}: PluginEvent comes before the first delta")
             self._check_end(scenario, events)
 
     def _check_end(self, scenario: Scenario, events: list[ModelEvent]) -> None:
         stop = events[-1].stop_reason  # type: ignore[union-attr]  # looked at already
         if scenario == "text":
-            _check(stop in _STOPS and stop != "tool_use", f"text: the stop reason {stop!r} is one of an answer")
+            check(stop in _STOPS and stop != "tool_use", f"text: the stop reason {stop!r} is one of an answer")
             said = "".join(event.text for event in events if isinstance(event, TextDelta))
-            _check(said, "text: the answer has text")
+            check(said, "text: the answer has text")
         else:
-            _check(stop == "tool_use", f"{scenario}: the stop reason is 'tool_use', not {stop!r}")
+            check(stop == "tool_use", f"{scenario}: the stop reason is 'tool_use', not {stop!r}")
 
     async def test_each_tool_call_has_a_block_of_its_own(self) -> None:
         """A block is of one kind and one call, and the fragments of a call make one JSON object."""
@@ -136,19 +140,19 @@ class ProviderContract(ABC):
             calls: list[str] = []
             for number, deltas in blocks.items():
                 kinds = {type(delta).__name__ for delta in deltas}
-                _check(len(kinds) == 1, f"{scenario}: the block {number} is of one kind, not of {sorted(kinds)}")
+                check(len(kinds) == 1, f"{scenario}: the block {number} is of one kind, not of {sorted(kinds)}")
                 if isinstance(deltas[0], ToolCallDelta):
                     calls.append(_call_of(scenario, number, deltas))
-            _check(len(set(calls)) == len(calls), f"{scenario}: each call has an id of its own: {calls}")
+            check(len(set(calls)) == len(calls), f"{scenario}: each call has an id of its own: {calls}")
             wanted = _CALLS[scenario]
-            _check(len(calls) == wanted, f"{scenario}: the answer has {wanted} calls in blocks of their own: {calls}")
+            check(len(calls) == wanted, f"{scenario}: the answer has {wanted} calls in blocks of their own: {calls}")
 
     async def test_each_event_is_a_new_object(self) -> None:
         """A provider gives each event up: the run stamps it. Two calls share none."""
         for scenario in self.scenarios:
             async with self.playing(scenario) as provider:
                 events = [*await self._ask(provider, scenario), *await self._ask(provider, scenario)]
-            _check(len({id(event) for event in events}) == len(events), f"{scenario}: an event is yielded once")
+            check(len({id(event) for event in events}) == len(events), f"{scenario}: an event is yielded once")
 
     async def test_usage_is_that_of_the_call(self) -> None:
         """The tokens of one call, also where it is not the provider's first."""
@@ -158,11 +162,13 @@ class ProviderContract(ABC):
                 used = [(await self._ask(provider, scenario))[-1].usage for _ in range(3)]  # type: ignore[union-attr]
             for usage in used:
                 if known is None:
-                    _check(usage.input_tokens == used[0].input_tokens, f"{scenario}: the same call, the same input: {used}")
+                    check(
+                        usage.input_tokens == used[0].input_tokens, f"{scenario}: the same call, the same input: {used}"
+                    )
                 else:
-                    _check(usage == known, f"{scenario}: the usage is {known}, not {usage}")
+                    check(usage == known, f"{scenario}: the usage is {known}, not {usage}")
                 parts = usage.cached_tokens <= usage.input_tokens and usage.reasoning_tokens <= usage.output_tokens
-                _check(parts, f"{scenario}: cached tokens are of the input, reasoning tokens of the output: {usage}")
+                check(parts, f"{scenario}: cached tokens are of the input, reasoning tokens of the output: {usage}")
 
     async def test_the_request_is_left_as_it_is(self) -> None:
         """The history is a view of the run's, and options may be shared by many runs."""
@@ -172,7 +178,7 @@ class ProviderContract(ABC):
             async with self.playing(scenario) as provider:
                 await self._ask(provider, scenario, request)
             after = [request.messages, request.tools, request.options, request.system, request.model]
-            _check(before == after, f"{scenario}: the request is as it was: {after}")
+            check(before == after, f"{scenario}: the request is as it was: {after}")
 
     # -- ending early --------------------------------------------------------------------------------------------------
 
@@ -247,7 +253,9 @@ class ProviderContract(ABC):
             with as_failures("used in several event loops at once"):
                 async with anyio.create_task_group() as tasks:
                     for backend in _backends():
-                        tasks.start_soon(anyio.to_thread.run_sync, functools.partial(anyio.run, elsewhere, backend=backend))
+                        tasks.start_soon(
+                            anyio.to_thread.run_sync, functools.partial(anyio.run, elsewhere, backend=backend)
+                        )
                     for _ in range(2):
                         _same_answer(alone, await self._ask(provider, scenario), "a call in this event loop")
             _same_answer(alone, await self._ask(provider, scenario), "a call after those in other event loops")
@@ -296,21 +304,21 @@ class ProviderContract(ABC):
         async with self.playing("text") as provider:
             alone = await self._ask(provider, "text")
             events, error = await self._run(provider, "text")
-        _check(error is None, f"a run fails: {error!r}")
+        check(error is None, f"a run fails: {error!r}")
         result = events[-1].result
         said = "".join(event.text for event in alone if isinstance(event, TextDelta))
-        _check(result.text == said, f"the answer of a run is {said!r}, not {result.text!r}")
+        check(result.text == said, f"the answer of a run is {said!r}, not {result.text!r}")
 
     async def test_a_run_calls_tools_and_goes_on(self) -> None:
         """The calls are made, and the provider takes the history with their results."""
         for scenario in self.scenarios[1:]:
             async with self.playing(scenario, "text") as provider:
                 events, error = await self._run(provider, scenario)
-            _check(error is None, f"{scenario}: a run fails: {error!r}")
+            check(error is None, f"{scenario}: a run fails: {error!r}")
             results = [event.result.status for event in events if isinstance(event, ToolFinished)]
             wanted = ["success"] * _CALLS[scenario]
-            _check(results == wanted, f"{scenario}: the calls of a run come to {wanted}, not {results}")
-            _check(events[-1].result.stop_reason != "tool_use", f"{scenario}: a run ends with an answer")
+            check(results == wanted, f"{scenario}: the calls of a run come to {wanted}, not {results}")
+            check(events[-1].result.stop_reason != "tool_use", f"{scenario}: a run ends with an answer")
 
     async def test_a_run_can_be_left_and_cancelled_after_any_event(self) -> None:
         """The call is over before the run is."""
@@ -327,7 +335,9 @@ class ProviderContract(ABC):
 
     # -- how the tests call it -----------------------------------------------------------------------------------------
 
-    async def _ask(self, provider: Provider, scenario: Scenario, request: ModelRequest | None = None) -> list[ModelEvent]:
+    async def _ask(
+        self, provider: Provider, scenario: Scenario, request: ModelRequest | None = None
+    ) -> list[ModelEvent]:
         with as_failures(scenario), anyio.fail_after(self.patience):
             return await collected(provider, request or self.make_request(scenario))
 
@@ -390,21 +400,21 @@ async def _end_early(agent: Any, request: ModelRequest, number: int, verb: str) 
 def _call_of(scenario: str, number: int, deltas: list[ToolCallDelta]) -> str:
     """The id of the call whose deltas these are."""
     named = {(delta.call_id, delta.tool) for delta in deltas}
-    _check(len(named) == 1, f"{scenario}: the block {number} is of one call, not of {sorted(named)}")
-    _check(deltas[0].tool == WEATHER.name, f"{scenario}: the tool that is called is {deltas[0].tool!r}")
+    check(len(named) == 1, f"{scenario}: the block {number} is of one call, not of {sorted(named)}")
+    check(deltas[0].tool == WEATHER.name, f"{scenario}: the tool that is called is {deltas[0].tool!r}")
     whole = "".join(delta.fragment for delta in deltas)
     try:
         arguments = json.loads(whole)
     except ValueError:
         arguments = None
-    _check(isinstance(arguments, dict), f"{scenario}: the fragments of a call make one JSON object: {whole!r}")
+    check(isinstance(arguments, dict), f"{scenario}: the fragments of a call make one JSON object: {whole!r}")
     return deltas[0].call_id
 
 
 def _same_answer(expected: list[ModelEvent], events: list[ModelEvent], what: str) -> None:
     """Compare two answers to one request: what they say, and not into how many deltas it was cut."""
     wanted, given = _summary(expected), _summary(events)
-    _check(wanted == given, f"{what} has the answer {wanted!r}, not {given!r}")
+    check(wanted == given, f"{what} has the answer {wanted!r}, not {given!r}")
 
 
 def _summary(events: list[ModelEvent]) -> list[Any]:
@@ -427,7 +437,7 @@ def _backends() -> list[str]:
     return ["asyncio", "trio"] if trio is not None and trio.lowlevel.in_trio_run() else ["asyncio", "asyncio"]
 
 
-def _check(holds: object, rule: str) -> None:
+def check(holds: object, rule: str) -> None:
     """Not `assert`, which says little outside of test files, and nothing under `python -O`."""
     if not holds:
         raise AssertionError(rule)

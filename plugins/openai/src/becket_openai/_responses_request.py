@@ -10,7 +10,7 @@ from becket_wire import Transcript
 
 from becket_openai._json import laid_over
 from becket_openai._responses_items import Items
-from becket_openai._schemas import strict
+from becket_openai._schemas import strict_form
 
 if TYPE_CHECKING:
     from becket import ModelOptions, ModelRequest, OutputSpec, ToolSpec
@@ -105,8 +105,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
         "type": "function",
         "name": tool.name,
         **described,
-        "parameters": tool.schema,
-        "strict": strict(tool.schema),
+        **_held("parameters", tool.schema),
     }
 
 
@@ -116,6 +115,11 @@ def _format(output: OutputSpec) -> dict[str, Any]:
         "type": "json_schema",
         "name": output.name,
         **described,
-        "schema": output.schema,
-        "strict": strict(output.schema),
+        **_held("schema", output.schema),
     }
+
+
+def _held(member: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, strict where the service can hold a model to it."""
+    strict = strict_form(schema)
+    return {member: schema if strict is None else strict, "strict": strict is not None}

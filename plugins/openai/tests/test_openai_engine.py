@@ -405,7 +405,7 @@ async def test_an_engine_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> 
         async with calling(engine) as provider:
             session = agent(provider, ENDLESS).session("talk")
             text = ""
-            with pytest.raises(ProviderError) as caught:  # noqa: PT012  as told in pyproject.toml
+            with pytest.raises(ProviderError) as caught:
                 async for event in session.stream_async(QUESTION):
                     if isinstance(event, TextDelta):
                         text += event.text

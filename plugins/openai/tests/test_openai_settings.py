@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from becket import ConfigError, Runtime, load_config
-from becket_openai import Endpoint, OpenAIProvider, Settings, SettingsError
+from becket_openai import Endpoint, OpenAIProvider, Settings
 from becket_openai._presets import PRESETS, schema_use, service
-from becket_openai._settings import plain
+from becket_wire import SettingsError
 from pydantic import SecretStr
 
 ALL = "0.0.0.0"  # noqa: S104  what a server listens on, which is no address to call
@@ -180,6 +180,13 @@ def test_a_wrong_setting_is_told(settings: dict[str, Any], said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_an_address_of_the_environment_that_is_none_is_told(environment: pytest.MonkeyPatch) -> None:
+    """At the call, with where it is set."""
+    environment.setenv("OPENAI_BASE_URL", "localhost:80")
+    with pytest.raises(ConfigError, match=r"of the provider 'openai', base_url is 'localhost:80'.*OPENAI_BASE_URL"):
+        service("openai", Endpoint())
+
+
 def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
     with pytest.raises(SettingsError, match="has a name or password in it") as caught:
         Endpoint(base_url="https://me:hunter22@x.test/v1")
@@ -210,7 +217,6 @@ def test_a_provider_is_made_of_plain_texts_too() -> None:
     provider = OpenAIProvider("work", base_url="http://x.test/v1", api_key="k", headers={"X-Team": "blue"})
     found = service("work", provider._endpoint)  # what it will use at a call
     assert (found.headers["authorization"], found.headers["x-team"]) == ("Bearer k", "blue")
-    assert plain("k") == "k"
 
 
 def test_what_is_known_is_there_without_any_configuration() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from becket import hookimpl
 
 from becket_openai._provider import OpenAIProvider
-from becket_openai._settings import Endpoint, Settings, SettingsError
+from becket_openai._settings import Endpoint, Settings
 
-__all__ = ["Endpoint", "OpenAIProvider", "Settings", "SettingsError"]
+__all__ = ["Endpoint", "OpenAIProvider", "Settings"]
 
 
 @hookimpl

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from becket import ConfigError
+from becket_wire import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["dumps", "laid_over", "members"]
-
-dumps = msgspec.json.Encoder().encode
-"""A value as JSON in UTF-8; integers of any size, which a model may write as an argument."""
 
 
 def members(body: Mapping[str, object]) -> bytes:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from becket import ConfigError
-
-from becket_openai._settings import check_url, plain
+from becket_wire import ServiceSettings, SettingsError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,14 +185,18 @@ def service(name: str, endpoint: Endpoint) -> Service:
     known, url = preset(name), base_url(name, endpoint).rstrip("/")
     if not url:
         raise ConfigError(Advice(name).no_url())
-    check_url(f"the base URL of the provider {name!r}", url)
+    _check_url(name, url)
     headers = {"content-type": "application/json"}
     key = _key(name, endpoint)
     given = {title.lower(): plain(value) for title, value in endpoint.headers.items()}
     is_azure = name == "azure" or _is_within(url, *_AZURE)
     if key:
         headers |= {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
-    elif known.needs_key and not given.keys() & {"authorization", "api-key"} and (name != "openai" or _is_openai(url)):
+    elif (
+        known.needs_key
+        and not (given.get("authorization") or given.get("api-key"))
+        and (name != "openai" or _is_openai(url))
+    ):
         raise ConfigError(Advice(name).no_key())
     for title, value, variable in (
         ("openai-organization", endpoint.organization, known.organization),
@@ -211,6 +214,23 @@ def service(name: str, endpoint: Endpoint) -> Service:
         api=endpoint.api or ("responses" if _is_openai(url) else "chat"),
         send_reasoning=known.send_reasoning if endpoint.send_reasoning is None else endpoint.send_reasoning,
     )
+
+
+def _needs_key(name: str, url: str) -> bool:
+    """Whether no request is taken without a key; a server that stands for OpenAI may take one."""
+    return preset(name).needs_key and (name != "openai" or _is_openai(url))
+
+
+def _check_url(name: str, url: str) -> None:
+    """Refuse what the environment has as an address, and is none.
+
+    Raises:
+        ConfigError: It is none, or has a password in it.
+    """
+    try:
+        ServiceSettings(base_url=url)
+    except SettingsError as error:
+        raise ConfigError(f"of the provider {name!r}, {error}; {Advice(name).url}") from error
 
 
 def _check_headers(name: str, headers: Mapping[str, str]) -> None:
@@ -239,7 +259,7 @@ def _is_within(url: str, *domains: str) -> bool:
 
 def _key(name: str, endpoint: Endpoint) -> str:
     if endpoint.api_key is not None:
-        return plain(endpoint.api_key).strip()
+        return plain(endpoint.api_key)
     found = (os.environ.get(variable, "").strip() for variable in preset(name).keys)
     return next(filter(None, found), "")
 

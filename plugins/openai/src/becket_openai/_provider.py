@@ -115,7 +115,10 @@ class OpenAIProvider:
         """
         used = self._service()
         if not request.model:
-            raise ConfigError(f"the provider {self.name!r} is named without a model; name one, as {self.name}:MODEL")
+            raise ConfigError(
+                f"the provider {self.name!r} was given no model; "
+                f'make it with default_model="...", or name "{self.name}:<model>"'
+            )
         body = used.api.encode(request)
         async with used.client.post(used.url, headers=used.service.headers, body=body) as reply:
             answer = used.api.answer(request, reply)
@@ -169,10 +172,9 @@ class OpenAIProvider:
         return ResponsesApi(self.name)
 
     def _make_client(self) -> Client:
-        from becket_wire import Client, TimeLimits
+        from becket_wire import Client
 
         from becket_openai._errors import explanation
 
-        own, advice = self._endpoint, Advice(self.name)
-        limits = TimeLimits(connect=own.connect_seconds, read=own.read_seconds, total=own.total_seconds)
-        return Client(self.name, limits=limits, explain=explanation(advice.key), hint=advice.url)
+        advice = Advice(self.name)
+        return Client(self.name, limits=self._endpoint.limits, explain=explanation(advice.key), hint=advice.url)

@@ -38,22 +38,22 @@ class Endpoint(ServiceSettings):
         organization: For OpenAI's header of this name.
         project: As `organization`.
         api_version: For the query `api-version` of Azure's older paths.
-        json_schema: When structured output is asked for by a schema; see `SchemaUse`. `without_tools` unless more is
+        json_schema: When structured output is asked for by a schema, and not by a tool. `without_tools` unless more is
             known of the service: what holds a model to a schema keeps it from calling tools, with some servers.
-        send_reasoning: The member in which the service wants reasoning back, see `ReasoningMember`. Only chat
-            completions ask.
+        send_reasoning: The member of a message in which the service wants the model's reasoning back; empty where it
+            does not. Only chat completions ask.
 
     Raises:
         SettingsError: One of them is wrong.
     """
 
-    api: ApiName | None = None
+    api: Literal["chat", "responses"] | None = None
     default_model: str | None = None
     organization: str | None = None
     project: str | None = None
     api_version: str | None = None
-    json_schema: SchemaUse | None = None
-    send_reasoning: ReasoningMember | None = None
+    json_schema: Literal["always", "without_tools", "never"] | None = None
+    send_reasoning: Literal["reasoning_content", "reasoning", ""] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -144,6 +144,12 @@ class TestKeys:
         headers = server.requests[0].headers
         assert (headers["authorization"], headers["x-team"]) == ("Custom abc", "red")
 
+    async def test_an_empty_header_stands_for_no_key(self) -> None:
+        """As one whose environment variable is empty."""
+        endpoint = Endpoint(headers={"Authorization": SecretStr("")})
+        with pytest.raises(ConfigError, match="no key"):
+            await asked(AnthropicProvider(endpoint=endpoint))
+
     @pytest.mark.parametrize("key", ["", "two words", "schlüssel", "line\nend"])
     async def test_what_can_be_no_key_is_told_without_showing_it(self, key: str) -> None:
         with pytest.raises(ConfigError, match=r"api_key (is no key|holds what no header)") as caught:
@@ -331,6 +337,15 @@ class TestModels:
             provider = AnthropicProvider(base_url=server.url, api_key=KEY)
             assert len(await provider.list_models()) == 40
             await provider.aclose()
+
+    async def test_a_provider_that_was_given_no_model_says_so(self) -> None:
+        """Before anything is sent."""
+        async with LoopbackServer(HELLO) as server:
+            provider = AnthropicProvider(base_url=server.url, api_key=KEY)
+            with pytest.raises(ConfigError, match=r"'anthropic' was given no model; make it with default_model="):
+                await Agent(provider).invoke_async("Hello?")
+            await provider.aclose()
+        assert server.requests == []
 
     def test_none_is_known_without_asking_but_the_default(self) -> None:
         assert AnthropicProvider().models() == []

@@ -62,6 +62,11 @@ class Service:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         """One model call, in as many requests as the service divides it into."""
+        if not request.model:
+            raise ConfigError(
+                f'the provider {self.name!r} was given no model; make it with default_model="…", '
+                f"or name '{self.name}:<model>'"
+            )
         conversation = request.kept.get(self)
         if conversation is None:
             conversation = request.kept[self] = Conversation(self._writer, self._endpoint)
@@ -139,7 +144,7 @@ class Service:
             headers["content-type"] = "application/json"
         if betas := [*endpoint.betas, *(_betas(request) if request is not None else ()), *also]:
             headers["anthropic-beta"] = ",".join(dict.fromkeys(betas))
-        own = {name.lower(): plain(value) for name, value in endpoint.headers.items()}
+        own = {name.lower(): shown for name, value in endpoint.headers.items() if (shown := plain(value))}
         if not own.keys() & {"x-api-key", "authorization"}:
             headers |= self._key()
         return headers | own

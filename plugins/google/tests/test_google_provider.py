@@ -383,7 +383,7 @@ def configured(folder: Any, table: dict[str, Any]) -> Any:
     return load_config(file)
 
 
-HEAVY = ("becket_wire", "aiohttp", "httpcore2", "anyio", "ssl", "pydantic", "asyncio", "msgspec")
+HEAVY = ("aiohttp", "httpcore2", "anyio", "ssl", "pydantic", "asyncio", "msgspec")
 
 
 def test_its_import_and_the_making_of_a_provider_are_cheap() -> None:

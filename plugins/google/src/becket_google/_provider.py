@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from becket import ConfigError, ProviderError
+from becket_wire import plain
 
 from becket_google._dialect import is_gemini, is_gemini_3
-from becket_google._settings import Settings, plain
+from becket_google._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -64,7 +65,7 @@ class GoogleProvider:
         settings: Its other settings, and those above where they are not given.
 
     Raises:
-        ConfigError: A setting is wrong.
+        SettingsError: A setting is wrong.
     """
 
     def __init__(
@@ -160,14 +161,12 @@ class GoogleProvider:
     def _connected(self) -> Client:
         """The client; what it needs is imported at the first call."""
         if self._client is None:
-            from becket_wire import Client, TimeLimits
+            from becket_wire import Client
 
             from becket_google._errors import explain
 
-            own = self._settings
-            limits = TimeLimits(connect=own.connect_seconds, read=own.read_seconds, total=own.total_seconds)
             hint = f"check base_url in [plugins.google] of your configuration, or {self._service.variable}"
-            self._client = Client(self.name, limits=limits, explain=explain, hint=hint)
+            self._client = Client(self.name, limits=self._settings.limits, explain=explain, hint=hint)
         return self._client
 
     @property

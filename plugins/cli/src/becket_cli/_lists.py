@@ -161,9 +161,15 @@ def _model(name: str, plugin: str, provider: Provider, model: ModelInfo) -> Row:
 def _known(provider: Provider) -> Sequence[ModelInfo]:
     """Its models; one without a name stands for a provider that knows none."""
     from becket import ModelInfo
+    from becket.providers import ListingProvider
 
     try:
-        return provider.models() or [ModelInfo("", "any model of the service, as provider:model")]
+        known = provider.models()
+        if known:
+            return known
+        name = provider.name
+        asks = f"; 'becket models {name}' asks which there are" if isinstance(provider, ListingProvider) else ""
+        return [ModelInfo("", f"named as {name}:MODEL{asks}")]
     except Exception as error:  # noqa: BLE001  a plugin's code: one that fails must not hide the others
         complain(f"the provider {provider.name!r} cannot list its models: {described(error)}")
         return []

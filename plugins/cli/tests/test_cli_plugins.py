@@ -272,6 +272,7 @@ def test_a_run_that_a_service_refuses_says_what_it_calls_that(becket: Any) -> No
 
 
 def test_without_providers_the_list_says_what_to_install(becket: Any) -> None:
-    ended = becket("models", "-p", "no:fake", "-p", "no:local")
+    giving = ("fake", "local", "openai", "anthropic", "google", "fallback")
+    ended = becket("models", *(part for name in giving for part in ("-p", f"no:{name}")))
     assert (ended.returncode, ended.stdout) == (0, "")
     assert "install a plugin" in ended.stderr

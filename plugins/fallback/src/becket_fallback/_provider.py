@@ -80,7 +80,9 @@ class FallbackProvider:
                 )
 
     def models(self) -> Sequence[ModelInfo]:
-        """The lists."""
+        """The lists; how one is written where there is none."""
+        if not self._lists:
+            return [ModelInfo("<provider:model>,<provider:model>", "the first of these models that answers")]
         return [ModelInfo(name, ", then ".join(map(_said, given))) for name, given in self._lists.items()]
 
     def takes_schema(self, model: str, /, *, with_tools: bool) -> bool:

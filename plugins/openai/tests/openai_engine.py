@@ -1,6 +1,6 @@
-"""llama.cpp's own HTTP server with the weights of SmolLM2, in a process of its own: what its end is told by is its stdin.
+"""llama.cpp's own HTTP server with the weights of SmolLM2, in a process of its own.
 
-Prints the base URL once it listens, on a port that the system chose.
+Prints its URL once it listens, on a port that the system chose, and ends with its standard input.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ async def provider(engine: Engine) -> AsyncIterator[OpenAIProvider]:
 
 
 @asynccontextmanager
-async def calling(engine: Engine) -> AsyncIterator[OpenAIProvider]:
+async def calling(engine: Engine, model: str = "smollm2") -> AsyncIterator[OpenAIProvider]:
     """A provider of the engine's model."""
-    made = OpenAIProvider("llamacpp", base_url=f"{engine.url}/v1", endpoint=Endpoint(default_model="smollm2"))
+    made = OpenAIProvider("llamacpp", base_url=f"{engine.url}/v1", endpoint=Endpoint(default_model=model))
     yield made
     await made.aclose()
 
@@ -186,18 +186,31 @@ async def slots(engine: Engine) -> AsyncIterator[Slots]:
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_is_the_one_that_openais_client_gets(engine: Engine, provider: OpenAIProvider) -> None:
+@pytest.mark.parametrize(("limit", "stop", "theirs_is"), [(30, "end_turn", "stop"), (4, "max_tokens", "length")])
+async def test_an_answer_is_the_one_that_openais_client_gets(
+    engine: Engine, provider: OpenAIProvider, limit: int, stop: str, theirs_is: str
+) -> None:
     """Each token of it in a delta of its own, and the same usage."""
     fresh: dict[str, Any] = {"cache_prompt": False}  # what is in the cache already is calculated in other batches
-    mine = agent(provider, ModelOptions(temperature=0, seed=1, max_tokens=12, extra=fresh))
+    mine = agent(provider, replace(SHORT, max_tokens=limit, extra=fresh))
     deltas = [event.text async for event in mine.stream_async(QUESTION) if isinstance(event, TextDelta)]
     result = await mine.invoke_async(QUESTION)
-    theirs = await to_thread.run_sync(lambda: same(engine, ("user", QUESTION), extra_body=fresh))
+    theirs = await to_thread.run_sync(lambda: same(engine, ("user", QUESTION), max_tokens=limit, extra_body=fresh))
     assert "".join(deltas) == result.text == theirs.text
     assert len(deltas) == theirs.deltas > 1
     assert (result.usage.input_tokens, result.usage.output_tokens) == theirs.usage
-    assert theirs.stop == "length"
-    assert result.stop_reason == "max_tokens"
+    assert (result.stop_reason, theirs.stop) == (stop, theirs_is)
+
+
+async def test_the_first_words_are_there_while_the_engine_writes_the_rest(
+    provider: OpenAIProvider, slots: Slots
+) -> None:
+    started_with, busy = "", 0
+    async for event in agent(provider, replace(ENDLESS, max_tokens=100)).stream_async(QUESTION):
+        if isinstance(event, TextDelta) and not started_with:
+            started_with, busy = event.text, await slots.busy()
+    assert started_with
+    assert busy == 1
 
 
 async def test_a_system_prompt_and_a_stop_sequence_are_the_engines_as_well(
@@ -375,11 +388,10 @@ async def test_the_engines_model_is_listed(provider: OpenAIProvider) -> None:
     assert [model.name for model in await provider.list_models()] == ["smollm2"]
 
 
-async def test_any_name_is_answered_by_the_one_model_that_is_loaded(provider: OpenAIProvider) -> None:
+async def test_any_name_is_answered_by_the_one_model_that_is_loaded(engine: Engine) -> None:
     """As this server has it."""
-    runtime = Runtime([provider], discover=False)
-    result = await Agent("llamacpp:another", options=SHORT, runtime=runtime).invoke_async(QUESTION)
-    assert result.stop_reason == "max_tokens"
+    async with calling(engine, "another") as provider:
+        assert (await agent(provider).invoke_async(QUESTION)).text
 
 
 async def test_a_request_that_is_too_long_fails_in_the_engines_words(provider: OpenAIProvider) -> None:

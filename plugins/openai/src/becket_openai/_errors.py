@@ -56,6 +56,8 @@ _NO_TOOLS: Final = (
 )
 _WITHOUT_TOOLS: Final = "choose a model that calls tools, or offer it none (Agent(tools=[]), becket run -t none)"
 
+_NEVER: Final = ("input is not supported",)  # llama.cpp, of images and sounds, with the status of what passes
+
 
 def explanation(key_advice: str) -> Explain:
     """What reads the error documents of one endpoint.
@@ -108,7 +110,7 @@ def details(error: Any, status: int | None = None) -> ErrorDetails:
     return ErrorDetails(
         message=message,
         code=next(iter(words or codes), None),
-        retryable=_is_retryable(words),
+        retryable=False if any(sign in message for sign in _NEVER) else _is_retryable(words),
         status=status,
         advice=_WITHOUT_TOOLS if any(sign in message for sign in _NO_TOOLS) else "",
     )

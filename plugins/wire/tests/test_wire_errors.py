@@ -26,6 +26,8 @@ def test_an_error_says_who_what_why_and_which_request() -> None:
 def test_what_to_do_next_stands_last() -> None:
     error = voice(401).of(ErrorDetails(message="no", advice="set the key"))
     assert str(error) == "some answered 401 (Unauthorized): no; set the key"
+    error = voice(401, request_id="r1").of(ErrorDetails(message="No.", advice="set the key"))
+    assert str(error) == "some answered 401 (Unauthorized): No. (request r1) Set the key"
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])

@@ -165,10 +165,11 @@ class Voice:
         code: str | None = None,
     ) -> ProviderError:
         """An error with what to do next, and the id of the request, in its text."""
+        ended = text.endswith((".", "!", "?"))  # services end theirs as a sentence, or do not
         if self.request_id:
             text = f"{text} (request {self.request_id})"
         if advice:
-            text = f"{text}; {advice}"
+            text = f"{text} {advice[0].upper()}{advice[1:]}" if ended else f"{text}; {advice}"
         return ProviderError(
             mask_secrets(text, secrets_of(self._sent)),
             provider=self.provider,

@@ -7,12 +7,8 @@ rows on trio are beside the limit on asyncio, in the same process, by turns.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -22,9 +18,10 @@ from becket import Agent, Limits, Runtime, TextDelta
 from becket_openai import Endpoint, OpenAIProvider
 from measuring import Figure, Settings, cpu, interleaved
 from models import add
+from serving import wire_service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["crowd", "first", "rounds", "text"]
 
@@ -120,18 +117,6 @@ async def _bare_rounds(url: str, session: aiohttp.ClientSession) -> int:
 # -- samples -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _server() -> Iterator[str]:
-    """The service, in a process of its own; gives its address."""
-    script = Path(__file__).with_name("wireserver.py")
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None  # noqa: S101 -- for the type checker
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
-
-
 def _agent(provider: OpenAIProvider) -> Agent:
     runtime = Runtime(discover=False)
     return Agent(provider, [add], limits=Limits(cycles=None), runtime=runtime)
@@ -198,7 +183,7 @@ def text(settings: Settings, backend: str) -> list[Figure]:
         ("in chunks of 8 KiB", "together", 20_000, _Budget(more=3)),
         ("one at a time", "paced", 2_000, _Budget(times=2)),
     )
-    with _server() as root:
+    with wire_service() as root:
         for said, mode, count, budget in kinds:
             url = f"{root}/{mode}/{count}"
             samples = [_limit(functools.partial(_bare_text, url)), _becket(url, _read, backend)]
@@ -210,7 +195,7 @@ def text(settings: Settings, backend: str) -> list[Figure]:
 def rounds(settings: Settings, backend: str) -> list[Figure]:
     """CPU per tool round: ask, call the tool, append both messages, ask again; in runs of 50 and of 500."""
     figures = []
-    with _server() as root:
+    with wire_service() as root:
         for count in (50, 500):
             url = f"{root}/tools/{count}"
 
@@ -227,7 +212,7 @@ def rounds(settings: Settings, backend: str) -> list[Figure]:
 def first(settings: Settings, backend: str) -> list[Figure]:
     """CPU of a run of one word, from `stream_async` to its end: what is added to the time to the first token."""
     runs = 100
-    with _server() as root:
+    with wire_service() as root:
         url = f"{root}/each/1"
 
         async def bare(session: aiohttp.ClientSession) -> int:
@@ -246,7 +231,7 @@ def first(settings: Settings, backend: str) -> list[Figure]:
 
 def crowd(settings: Settings, backend: str) -> list[Figure]:
     """CPU of each of 500 runs at once over HTTP, 40 chunks each."""
-    with _server() as root:
+    with wire_service() as root:
         url = f"{root}/paced/{CHUNKS}"
 
         async def bare(session: aiohttp.ClientSession) -> int:

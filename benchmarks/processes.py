@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from measuring import Figure, Settings, cpu_of_command, interleaved
+from serving import wire_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,26 +107,37 @@ def _size(path: Path) -> int:
 def command(settings: Settings) -> list[Figure]:
     """CPU of the process `becket run`, from its start to its first delta; the model's worker process not counted.
 
-    The command writes its events as JSON to a pipe, and its own times are read from /proc as soon as the first delta
-    is there; they come in clock ticks of 10 ms. Limit: a bare Python.
+    Once with the embedded model and once with one over HTTP. The command writes its events as JSON to a pipe, and its
+    own times are read from /proc as soon as the first delta is there; they come in clock ticks of 10 ms. Limit: a bare
+    Python.
     """
-    row = "becket run: start to first delta"
-    missing = [name for name in ("becket_cli", "becket_local") if find_spec(name) is None]
+    with wire_service() as root:
+        over_http = {"OPENAI_BASE_URL": f"{root}/each/3", "OPENAI_API_KEY": "none"}
+        return [
+            _command("becket run: start to first delta", ("becket_cli", "becket_local"), "local", {}, settings),
+            _command(
+                "becket run: the same over HTTP", ("becket_cli", "becket_openai"), "openai:bench", over_http, settings
+            ),
+        ]
+
+
+def _command(row: str, packages: tuple[str, ...], model: str, variables: dict[str, str], settings: Settings) -> Figure:
+    missing = [name for name in packages if find_spec(name) is None]
     if missing or not Path("/proc/self/stat").exists():
         why = f"not in this environment: {', '.join(missing)}" if missing else "needs Linux's /proc"
-        return [Figure(row=row, becket=None, unit="ms", most=500, note=why)]
-    prompt = (sys.executable, "-m", "becket_cli", "run", "-m", "local", "--json", "What time is it in Paris?")
+        return Figure(row=row, becket=None, unit="ms", most=500, note=why)
+    prompt = (sys.executable, "-m", "becket_cli", "run", "-m", model, "--json", "What time is it in Paris?")
     costs = []
     with compiled() as environment:
         for _number in range(settings.repetitions(5) + 1):
-            cost, said = _until_first_delta(prompt, environment)
+            cost, said = _until_first_delta(prompt, {**environment, **variables})
             if cost is None:
-                return [Figure(row=row, becket=None, unit="ms", most=500, note=f"no delta: {said[-120:]}")]
+                return Figure(row=row, becket=None, unit="ms", most=500, note=f"no delta: {said[-120:]}")
             costs.append(cost * MS)
         del costs[0]  # it compiled
         bare = (sys.executable, "-c", "pass")
         (limit,) = interleaved([lambda: cpu_of_command(bare, environment) * MS], len(costs))
-    return [Figure(row=row, becket=statistics.median(costs), limit=limit, unit="ms", most=500)]
+    return Figure(row=row, becket=statistics.median(costs), limit=limit, unit="ms", most=500)
 
 
 def _until_first_delta(arguments: tuple[str, ...], environment: dict[str, str]) -> tuple[float | None, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from becket import (
@@ -13,7 +12,6 @@ from becket import (
     ModelFinished,
     ModelInfo,
     Provider,
-    ProviderError,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -32,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 def explained(status: int, body: bytes) -> ErrorDetails | None:
     try:
-        return ErrorDetails(json.loads(body)["error"])
+        return ErrorDetails(message=json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -46,7 +44,7 @@ class Words:
     def __init__(self, base_url: str, key: str | None, read_seconds: float | None) -> None:
         self._url = f"{base_url}/words"
         self._key = key or os.environ.get("WORDS_API_KEY")
-        self._client = Client("words", limits=TimeLimits(read=read_seconds), explain=explained)
+        self._client = Client("words", limits=TimeLimits(connect=read_seconds, read=read_seconds), explain=explained)
 
     def models(self) -> Sequence[ModelInfo]:
         return [ModelInfo("model")]
@@ -80,7 +78,7 @@ class Words:
                 case {"call": [block, name, fragment]}:
                     yield ToolCallDelta(f"id-{block}", name, fragment, block)
                 case {"error": message}:
-                    raise reply.broken(ErrorDetails(message, retryable=True))
+                    raise reply.broken(ErrorDetails(message=message, retryable=True))
                 case {"stop": reason, "used": [asked, said]}:
                     yield ModelFinished(reason, Usage(asked, said))
         except ValueError as error:

@@ -171,7 +171,7 @@ def as_failures(when: str) -> Iterator[None]:
     """Let what is raised be the failure of a test, that says when it was raised."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  it is a failure of the test, whatever it is
         found: Exception = error
         while isinstance(found, ExceptionGroup):
             found = found.exceptions[0]

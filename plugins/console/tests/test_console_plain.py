@@ -338,6 +338,12 @@ def test_events_without_a_line_of_their_own_are_passed_over(plain: Plain, at: At
     assert plain(events) == ("", "")
 
 
+def test_two_thoughts_stand_in_lines_of_their_own(plain: Plain, at: At) -> None:
+    """A service that sums up what its model thinks sends several in a row, without a line end between them."""
+    events = [at(0, ReasoningDelta(text, block)) for text, block in (("one", 0), (" thought", 0), ("another", 1))]
+    assert plain(events) == ("", "reasoning: one thought\nreasoning: another\n")
+
+
 def test_redacted_reasoning_is_mentioned(plain: Plain, at: At) -> None:
     assert plain([at(0, ReasoningDelta(redacted="AAAA"))]) == ("", "reasoning, redacted by the service\n")
 

@@ -78,6 +78,7 @@ class _Branch:
     attempt: int = 0
     spoke: bool = False
     thought: bool = False
+    thought_block: int = 0
     tools: int = 0
     calls: dict[str, _Call] = field(default_factory=dict)
     writing: dict[str, int] = field(default_factory=dict)
@@ -220,10 +221,15 @@ class View:
         branch.thought = True
         if event.redacted is not None:
             self._line(branch, ("dim", "reasoning, redacted by the service"))
+        if not event.text:
+            return
         if self._streams(branch):
+            if event.block != branch.thought_block:  # thoughts of their own, which bring no line end
+                self._screen.end_thought()
             self._screen.thought(event.text)
         else:
             self._hold(branch, "dim", event.text)
+        branch.thought_block = event.block
 
     def _say(self, branch: _Branch, text: str, *, nested: bool) -> None:
         """Show text of a model: at once where its run has the screen for itself, else line by line among the rest."""

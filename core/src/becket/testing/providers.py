@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import re
+import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -381,7 +382,8 @@ class ProviderConformance(ProviderContract):
         try:
             yield provider
         finally:
-            await provider.aclose()
+            with as_failures("closed in the end"):
+                await provider.aclose()
 
 
 async def _end_early(agent: Any, request: ModelRequest, number: int, verb: str) -> bool:
@@ -431,8 +433,6 @@ def _summary(events: list[ModelEvent]) -> list[Any]:
 
 def _backends() -> list[str]:
     """asyncio, and trio where this is trio: core does not need it."""
-    import sys
-
     trio = sys.modules.get("trio")
     return ["asyncio", "trio"] if trio is not None and trio.lowlevel.in_trio_run() else ["asyncio", "asyncio"]
 

@@ -6,6 +6,7 @@ import gzip
 import logging
 import ssl
 import zlib
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,7 +19,7 @@ from becket_wire import Client, ErrorDetails, TimeLimits
 from becket_wire._environment import tls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from becket_wire import Reply
@@ -568,3 +569,90 @@ async def test_keys_are_in_no_repr_and_no_log(caplog: pytest.LogCaptureFixture) 
         assert KEY not in f"{used!r} {request!r} {reply!r}"
         await used.aclose()
     assert KEY not in caplog.text
+
+
+# -- connections that the server closes between two requests -----------------------------------------------------------
+
+
+class Closing:
+    """A server that closes its first connections when their last request has come, and does not answer that one.
+
+    So it looks to a client that asks while the server closes: it cannot have heard of it yet.
+
+    Args:
+        answers: How many requests each connection is answered, one after the other; the last is for all that follow.
+    """
+
+    def __init__(self, *answers: int) -> None:
+        self.answers = answers
+        self.connections = 0
+        self.requests = 0
+
+    async def __call__(self, stream: anyio.abc.SocketStream) -> None:
+        answers = self.answers[min(self.connections, len(self.answers) - 1)]
+        self.connections += 1
+        async with stream:
+            for number in range(answers + 1):
+                if not await self._read(stream):
+                    return
+                self.requests += 1
+                if number < answers:
+                    await stream.send(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: a\n\n"
+                    )
+
+    async def _read(self, stream: anyio.abc.SocketStream) -> bool:
+        """Read a request, which ends with the two bytes of its body."""
+        got = b""
+        while not got.endswith(b"{}"):
+            try:
+                got += await stream.receive()
+            except anyio.EndOfStream:
+                return False
+        return True
+
+
+@asynccontextmanager
+async def closing(*answers: int) -> AsyncIterator[tuple[Closing, str]]:
+    served = Closing(*answers)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, served)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  no Django
+        yield served, f"http://127.0.0.1:{port}"
+        group.cancel_scope.cancel()
+
+
+async def ask(used: Client, url: str) -> list[bytes]:
+    async with used.post(url, headers={}, body=b"{}") as reply:
+        return await read(reply)
+
+
+async def test_a_request_over_a_connection_that_was_just_closed_is_sent_again() -> None:
+    """By a server that does not say so: llama.cpp's closes its own after each stream."""
+    async with closing(1, 100) as (server, url):
+        used = client()
+        assert [await ask(used, url), await ask(used, url)] == [[b"a"], [b"a"]]
+        assert (server.connections, server.requests) == (2, 3)
+        await used.aclose()
+
+
+async def test_a_request_over_a_new_connection_is_sent_once() -> None:
+    """The server may have begun with it."""
+    async with closing(0, 100) as (server, url):
+        used = client()
+        with pytest.raises(ProviderError, match="the connection broke") as caught:
+            await ask(used, url)
+        assert caught.value.retryable
+        assert (server.connections, server.requests) == (1, 1)
+        await used.aclose()
+
+
+async def test_a_request_is_sent_twice_at_most() -> None:
+    async with closing(1, 0, 100) as (server, url):
+        used = client()
+        await ask(used, url)
+        with pytest.raises(ProviderError, match="the connection broke"):
+            await ask(used, url)
+        assert (server.connections, server.requests) == (2, 3)
+        await used.aclose()

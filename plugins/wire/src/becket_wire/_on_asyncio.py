@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from becket_wire._seam import cannot_connect, cut, silent, untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import SimpleNamespace
 
     from becket_wire._limits import TimeLimits
 
@@ -37,23 +39,31 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            trace_configs=[_reuse_noted()],
         )
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
     ) -> AiohttpExchange:
         """Send a request, and read the head of its reply."""
-        data = io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
+        route = _Route()
+        ask = functools.partial(
+            self._session.request,
+            method,
+            yarl.URL(url, encoded=True),
+            headers=headers,
+            proxy=proxy,
+            allow_redirects=False,
+            trace_request_ctx=route,
+        )
         try:
             async with asyncio.timeout(self._head):  # a fifth of what anyio's costs
-                response = await self._session.request(
-                    method,
-                    yarl.URL(url, encoded=True),
-                    headers=headers,
-                    data=data,
-                    proxy=proxy,
-                    allow_redirects=False,
-                )
+                try:
+                    response = await ask(data=_data(body))
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    if not route.is_reused:
+                        raise
+                    response = await ask(data=_data(body))
         except aiohttp.ConnectionTimeoutError as error:
             raise silent(self._limits.connect, "there was no connection") from error
         except TimeoutError as error:
@@ -69,6 +79,30 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+def _data(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
+
+
+class _Route:
+    """What is known of the connection of a request: whether it had served another one."""
+
+    __slots__ = ("is_reused",)
+
+    def __init__(self) -> None:
+        self.is_reused = False
+
+
+def _reuse_noted() -> aiohttp.TraceConfig:
+    """What tells a request's route that its connection is an old one; aiohttp says it nowhere else."""
+
+    async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.is_reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(note)
+    return config
 
 
 class AiohttpExchange:

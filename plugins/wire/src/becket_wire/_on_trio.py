@@ -44,10 +44,18 @@ class HttpcoreTransport:
         if "host" not in names:
             given.insert(0, (b"Host", parts.netloc.rpartition("@")[2].encode("ascii", "replace")))
         given.append((b"Content-Length", str(len(body or b"")).encode()))
-        request = httpcore2.Request(method, url, headers=given, content=body, extensions={"timeout": self._timeout})
+        route = _Route()
+        extensions = {"timeout": self._timeout, "trace": route.note}
+        request = httpcore2.Request(method, url, headers=given, content=body, extensions=extensions)
+        pool = self._pool(proxy)
         try:
             with anyio.fail_after(self._limits.head):
-                response = await self._pool(proxy).handle_async_request(request)
+                try:
+                    response = await pool.handle_async_request(request)
+                except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
+                    if route.is_new or not _is_closed(error):
+                        raise
+                    response = await pool.handle_async_request(request)
         except httpcore2.ConnectTimeout as error:
             raise silent(self._limits.connect, "there was no connection") from error
         except (httpcore2.TimeoutException, TimeoutError) as error:
@@ -75,6 +83,25 @@ class HttpcoreTransport:
                 keepalive_expiry=_IDLE,
             )
         return pool
+
+
+class _Route:
+    """What is known of the connection of a request: whether it was made for it."""
+
+    __slots__ = ("is_new",)
+
+    def __init__(self) -> None:
+        self.is_new = False
+
+    async def note(self, event: str, _info: object) -> None:
+        """What httpcore2 tells of each step."""
+        if event.startswith("connection.connect_"):
+            self.is_new = True
+
+
+def _is_closed(error: Exception) -> bool:
+    """Whether the server closed the connection, and did not answer what is no HTTP."""
+    return isinstance(error, httpcore2.NetworkError) or str(error).startswith("Server disconnected")
 
 
 class HttpcoreExchange:

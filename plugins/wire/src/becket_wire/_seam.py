@@ -52,6 +52,10 @@ class Transport(Protocol):
     ) -> Exchange:
         """Send a request, and read the head of its reply.
 
+        Where it went over a connection that had served another one, and that one is closed before anything has come
+        back, it is sent once more: the server has closed it meanwhile, after a time, or, as llama.cpp's does, after
+        each stream, without having said so. Over a new connection that is a failure.
+
         Raises:
             Failure: There is no reply.
         """

@@ -334,6 +334,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@tool
+def multiply(a: int, b: int) -> int:
+    """Multiply two numbers."""
+    return a * b
+
+
 def sums(*pairs: tuple[int, int]) -> list[Message]:
     """A conversation in which sums were done by the tool. A model of this size calls it after such examples only."""
     said: list[Message] = []
@@ -369,6 +375,19 @@ async def test_a_tool_is_called_and_its_result_read(provider: OpenAIProvider, ch
     assert finished is not None
     if choice == "auto":
         assert (finished.text, finished.stop_reason) == ("It is 50.", "end_turn")
+
+
+async def test_a_tool_that_is_named_is_the_one_that_is_called(provider: OpenAIProvider) -> None:
+    """The examples call another; this server would let the model choose where the name is sent to it."""
+    options = replace(SHORT, max_tokens=60, tool_choice="multiply")
+    named = agent(provider, options, tools=[add, multiply], limits=Limits(cycles=1))
+    calls = [
+        call
+        async for event in named.stream_async("What is 20 plus 30?", history=sums((1, 6), (7, 4)))
+        if isinstance(event, MessageAdded)
+        for call in event.message.tool_calls
+    ]
+    assert [(call.tool, call.arguments.keys()) for call in calls] == [("multiply", {"a", "b"})]
 
 
 class Town(BaseModel):

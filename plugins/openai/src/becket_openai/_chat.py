@@ -43,6 +43,7 @@ class ChatApi:
         self._provider = provider
         self._is_openai = service.is_openai
         self._send_reasoning = service.send_reasoning
+        self._takes_names = service.takes_names
 
     def encode(self, request: ModelRequest, /) -> list[bytes]:
         """The body: the messages first, which grow at their end, and after them what is the same in every cycle."""
@@ -87,12 +88,22 @@ class ChatApi:
             "stop": list(options.stop) or None,
         }
         if request.tools:
-            body["tools"] = [self._tool(tool) for tool in request.tools]
-            if options.tool_choice != "auto":
-                body["tool_choice"] = _choice(options.tool_choice)
+            tools, choice = self._offered(request)
+            body["tools"] = [self._tool(tool) for tool in tools]
+            if choice != "auto":
+                body["tool_choice"] = _choice(choice)
         if request.output is not None and request.output.mode == "schema":
             body["response_format"] = _format(request.output)
         return laid_over(body, options.extra)
+
+    def _offered(self, request: ModelRequest) -> tuple[Sequence[ToolSpec], str]:
+        """The tools and the choice; a service that takes no name is offered the one of that name alone, to be called."""
+        choice = request.options.tool_choice
+        if not self._takes_names and choice not in _CHOICES:
+            named = [tool for tool in request.tools if tool.name == choice]
+            if named:
+                return named, "any"
+        return request.tools, choice
 
     def _tool(self, tool: ToolSpec) -> dict[str, Any]:
         function: dict[str, Any] = {"name": tool.name, "description": tool.description}

@@ -36,6 +36,7 @@ class Preset:
         project: As above.
         json_schema: When structured output is asked for by a schema.
         send_reasoning: The member in which reasoning goes back.
+        takes_names: Whether it can be told which tool is to be called.
         program: The program that has to run for it, where it is none of somebody else's.
     """
 
@@ -48,6 +49,7 @@ class Preset:
     project: str = ""
     json_schema: SchemaUse = "without_tools"
     send_reasoning: ReasoningMember = ""
+    takes_names: bool = True
     program: str = ""
 
     @property
@@ -67,6 +69,7 @@ class Service:
         is_openai: Whether it is OpenAI's own, or Azure's: those know the newer members of a request.
         api: The API that is spoken.
         send_reasoning: As `Endpoint`.
+        takes_names: As `Preset`.
     """
 
     url: str
@@ -75,6 +78,7 @@ class Service:
     is_openai: bool = False
     api: ApiName = "chat"
     send_reasoning: ReasoningMember = ""
+    takes_names: bool = True
 
     def at(self, path: str) -> str:
         """The URL of a path."""
@@ -145,9 +149,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
         port_from="LLAMA_ARG_PORT",
         keys=("LLAMA_API_KEY",),
         send_reasoning="reasoning_content",
+        takes_names=False,  # the model may choose then, without a word (llama.cpp#26535)
         program="llama-server",
     ),
-    "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), program="LM Studio"),
+    "lmstudio": Preset(url="http://localhost:1234/v1", keys=("LM_API_TOKEN",), takes_names=False, program="LM Studio"),
 }
 _UNKNOWN: Final = Preset()
 
@@ -213,6 +218,7 @@ def service(name: str, endpoint: Endpoint) -> Service:
         is_openai=is_azure or _is_openai(url),
         api=endpoint.api or ("responses" if _is_openai(url) else "chat"),
         send_reasoning=known.send_reasoning if endpoint.send_reasoning is None else endpoint.send_reasoning,
+        takes_names=known.takes_names,
     )
 
 

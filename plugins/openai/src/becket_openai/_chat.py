@@ -97,7 +97,7 @@ class ChatApi:
         return laid_over(body, options.extra)
 
     def _offered(self, request: ModelRequest) -> tuple[Sequence[ToolSpec], str]:
-        """The tools and the choice; a service that takes no name is offered the one of that name alone, to be called."""
+        """The tools and the choice; a service that takes no name is offered that one alone, to be called."""
         choice = request.options.tool_choice
         if not self._takes_names and choice not in _CHOICES:
             named = [tool for tool in request.tools if tool.name == choice]

@@ -222,7 +222,7 @@ def test_an_end_that_this_version_has_no_words_for_is_named(plain: Plain, at: At
 def test_a_failed_run_gives_kind_message_and_time(plain: Plain, at: At) -> None:
     error = ErrorInfo("ProviderError", "503: overloaded", retryable=True)
     _, stderr = plain([at(0, RunStarted("demo", "m", ())), at(2, RunFailed(error))], level="quiet")
-    assert stderr == "failed: ProviderError: 503: overloaded (the same run may succeed later) after 2.0 s\n"
+    assert stderr == "failed: ProviderError: 503: overloaded (the same run may succeed later) (2.0 s)\n"
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_time(plain: Plain, at: At) -> None:

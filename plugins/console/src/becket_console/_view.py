@@ -177,7 +177,7 @@ class View:
         branch = self._branch(event)
         self._end_message(branch)
         self._drop_rows(branch)
-        self._line(branch, ("bad", failure(event.error)), f" after {self._closing(branch, event)}")
+        self._line(branch, ("bad", failure(event.error)), f" ({self._closing(branch, event)})")
         self._leave(branch)
 
     def _closing(self, branch: _Branch, event: RunFinished | RunFailed) -> str:

@@ -193,6 +193,7 @@ class LoopbackServer:
         self.connections = 0
         self.open = 0
         self._replies = replies
+        self._answered = 0
         self._tls = tls
         self._tunnel = tunnel
         self._changed = anyio.Event()
@@ -290,8 +291,8 @@ class LoopbackServer:
         self._tell()
 
     def _next(self, received: Received) -> Played:
-        answered = sum(request.method != "CONNECT" or self._tunnel is None for request in self.requests)
-        reply = self._replies[min(answered, len(self._replies) - 1)]
+        reply = self._replies[min(self._answered, len(self._replies) - 1)]
+        self._answered += 1
         return reply if isinstance(reply, Played) else reply(received)
 
     async def _answer(self, incoming: Incoming, received: Received, reply: Played) -> bool:

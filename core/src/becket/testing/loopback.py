@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from becket._values import JsonValue
-    from becket.testing._requests import Head
 
 __all__ = ["LoopbackServer", "Piece", "Played", "Received", "Reply"]
 
@@ -118,10 +117,10 @@ class Received:
         done: Whether the reply was sent to its end, or to where it is cut.
     """
 
-    def __init__(self, head: Head, body: bytes, connection: int) -> None:
-        self.method = head.method
-        self.path = head.target
-        self.headers = head.headers
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, connection: int) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
         self.body = body
         self.connection = connection
         self.done = False
@@ -276,12 +275,12 @@ class LoopbackServer:
                 await _play(stream, Played([text], 400, {"connection": "close"}, "length"))
                 return
             if head.method == "CONNECT" and self._tunnel is not None:
-                self._keep(Received(head, body, number))
+                self._keep(Received(head.method, head.target, head.headers, body, connection=number))
                 await stream.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 stream = await _secure(stream, self._tunnel)
                 incoming = Incoming(stream)
                 continue
-            received = Received(head, body, number)
+            received = Received(head.method, head.target, head.headers, body, connection=number)
             reply = self._next(received)
             self._keep(received)
             keep = await self._answer(incoming, received, reply)

@@ -16,9 +16,8 @@ class TimeLimits:
 
     Attributes:
         connect: Until there is a connection: name, TCP and TLS together.
-        read: Until the head of the reply, to which a new connection may add what `connect` allows, and between any two
-            reads of its body. A model that thinks may send nothing for minutes; `becket.Limits(silence_seconds=...)` is
-            the run's own limit, and counts events.
+        read: Until the head of the reply, and between any two reads of its body. A model that thinks may send nothing
+            for minutes; `becket.Limits(silence_seconds=...)` is the run's own limit, and counts events.
         total: From the start of the request to the end of the body.
 
     Raises:
@@ -31,7 +30,7 @@ class TimeLimits:
 
     @property
     def head(self) -> float | None:
-        """Until the head of a reply is there, the connection included; None: no limit."""
+        """Until the head of a reply is there, the connection included, whatever it took; None: no limit."""
         both = None if self.connect is None or self.read is None else self.connect + self.read
         return min((seconds for seconds in (both, self.total) if seconds is not None), default=None)
 

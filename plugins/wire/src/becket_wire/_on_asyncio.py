@@ -33,20 +33,20 @@ class AiohttpTransport:
 
     def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
-        self._head = limits.head
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=tls()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            trace_configs=[_reuse_noted()],
+            trace_configs=[_routes_noted()],
         )
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
     ) -> AiohttpExchange:
         """Send a request, and read the head of its reply."""
-        route = _Route()
+        limits = self._limits
+        route = _Route(limits.read)
         ask = functools.partial(
             self._session.request,
             method,
@@ -57,7 +57,7 @@ class AiohttpTransport:
             trace_request_ctx=route,
         )
         try:
-            async with asyncio.timeout(self._head):  # a fifth of what anyio's costs
+            async with asyncio.timeout(limits.head) as route.limit:  # a fifth of what anyio's costs
                 try:
                     response = await ask(data=_data(body))
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -67,7 +67,7 @@ class AiohttpTransport:
         except aiohttp.ConnectionTimeoutError as error:
             raise silent(self._limits.connect, "there was no connection") from error
         except TimeoutError as error:
-            raise silent(self._head, "nothing came") from error
+            raise silent(route.allowed or limits.head, "nothing came") from error
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
             raise untrusted(error) from error
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
@@ -86,22 +86,42 @@ def _data(body: bytes | None) -> bytes | io.BytesIO | None:
 
 
 class _Route:
-    """What is known of the connection of a request: whether it had served another one."""
+    """What is known of the connection of a request: whether it had served another one, and that it is there.
 
-    __slots__ = ("is_reused",)
+    From then on the service has `seconds` for the head of its reply.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("allowed", "is_reused", "limit", "seconds")
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
         self.is_reused = False
+        self.allowed: float | None = None
+        self.limit: asyncio.Timeout | None = None
+
+    def connected(self) -> None:
+        """Shorten what is left of the time for connection and head together."""
+        if self.limit is None or self.seconds is None:
+            return
+        ends, sooner = self.limit.when(), asyncio.get_running_loop().time() + self.seconds
+        if ends is None or sooner < ends:
+            self.allowed = self.seconds
+            self.limit.reschedule(sooner)
 
 
-def _reuse_noted() -> aiohttp.TraceConfig:
-    """What tells a request's route that its connection is an old one; aiohttp says it nowhere else."""
+def _routes_noted() -> aiohttp.TraceConfig:
+    """What tells a request's route of its connection; aiohttp says it nowhere else."""
 
-    async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.is_reused = True
+        context.trace_request_ctx.connected()
+
+    async def made(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.connected()
 
     config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(note)
+    config.on_connection_reuseconn.append(reused)
+    config.on_connection_create_end.append(made)
     return config
 
 

@@ -58,7 +58,9 @@ class HttpcoreTransport:
                     response = await pool.handle_async_request(request)
         except httpcore2.ConnectTimeout as error:
             raise silent(self._limits.connect, "there was no connection") from error
-        except (httpcore2.TimeoutException, TimeoutError) as error:
+        except httpcore2.TimeoutException as error:
+            raise silent(self._limits.read, "nothing came") from error
+        except TimeoutError as error:
             raise silent(self._limits.head, "nothing came") from error
         except (httpcore2.ConnectError, httpcore2.ProxyError) as error:
             raise _tls_of(error) or cannot_connect(error, proxy=proxy) from error

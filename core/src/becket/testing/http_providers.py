@@ -123,7 +123,7 @@ class HttpProviderConformance(ProviderContract):
 
     async def settled(self) -> None:
         """Wait until the connection of a call that was ended early is closed; one may be kept."""
-        await self.server.emptied(to=1)
+        await self.server.emptied(to=1, within=self.patience)
 
     @asynccontextmanager
     async def _at(self, *played: Any, read_seconds: float | None = None) -> AsyncIterator[Provider]:
@@ -134,7 +134,7 @@ class HttpProviderConformance(ProviderContract):
                 yield provider
             finally:
                 await provider.aclose()
-            await self.server.emptied()
+            await self.server.emptied(within=self.patience)
 
     def _reply(self, scenario: Scenario) -> Played:
         made = {"text": self.text_reply, "tool": self.tool_reply, "parallel_tools": self.parallel_tool_reply}
@@ -246,7 +246,7 @@ class HttpProviderConformance(ProviderContract):
         async with self._at(replace(self.text_reply(), hang_up=True)) as provider:
             for _ in range(2):
                 await self._ask(provider, "text")
-                await self.server.emptied()
+                await self.server.emptied(within=self.patience)
                 await replies.breath()
 
     async def test_ending_a_call_closes_the_connection(self) -> None:
@@ -277,12 +277,12 @@ class HttpProviderConformance(ProviderContract):
                     tasks.start_soon(read, provider)
                     await silent.wait()
                     tasks.cancel_scope.cancel()
-                await self.server.requests[0].gone()
+                await self.server.requests[0].gone(within=self.patience)
         if came:
             async with self._at(played) as provider:
                 with as_failures(f"{when}, closed"), anyio.fail_after(self.patience):
                     await closed_after(provider, request, len(came))
-                    await self.server.requests[0].gone()
+                    await self.server.requests[0].gone(within=self.patience)
 
     # -- what is wrong with a reply ------------------------------------------------------------------------------------
 
@@ -326,7 +326,7 @@ class HttpProviderConformance(ProviderContract):
         """Nobody keeps all of it, and the connection is closed."""
         async with self._at(lambda _: replies.endless(self.text_reply())) as provider:
             await self._refused(provider, "a line that does not end")
-            await self.server.requests[0].gone()
+            await self.server.requests[0].gone(within=self.patience)
 
     async def test_a_page_is_an_error(self) -> None:
         """What stands between answers with HTML, and 200; asking again helps nobody."""

@@ -68,8 +68,8 @@ class ProviderContract(ABC):
     waits: int = 300
     """The most waits of a call at which it is cancelled, one after the other; fewer for an engine that is slow."""
 
-    patience: float = 30.0
-    """Seconds that any call may take."""
+    patience: float = 10.0
+    """Seconds that any call may take, and what is waited for after it."""
 
     @abstractmethod
     def playing(self, *scenarios: Scenario) -> AbstractAsyncContextManager[Provider]:

@@ -115,13 +115,14 @@ class WordsConformance(HttpProviderConformance):
     said = "Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}\N{LATIN SMALL LETTER SHARP S}e, \N{SNOWMAN}!"
     usage = Usage(12, 3)
     key_variable = "WORDS_API_KEY"
+    needed = 3
 
     def connect(self, base_url: str, *, key: str | None, read_seconds: float | None = None) -> Provider:
         return Words(base_url, key, read_seconds)
 
     def text_reply(self) -> Played:
         words = [json.dumps({"text": piece}, ensure_ascii=False) for piece in (self.said[:4], self.said[4:])]
-        return Played.sse(*words, {"stop": "end_turn", "used": [12, 3]})
+        return Played.sse(*words, {"stop": "end_turn", "used": [12, 3]}, "[DONE]")
 
     def tool_reply(self) -> Played:
         calls = [{"call": [1, "weather", piece]} for piece in ('{"city": ', '"Oslo"}')]
@@ -140,6 +141,39 @@ class WordsConformance(HttpProviderConformance):
 
 class TestWords(WordsConformance):
     pass
+
+
+class WordsOnLines(Words):
+    async def batches(self, reply: Reply) -> AsyncGenerator[list[bytes]]:
+        async for batch in reply.lines():
+            yield batch
+
+
+class TestWordsOnLines(WordsConformance):
+    """The same as a document a line, by a service that has no event for an error."""
+
+    needed = None
+
+    def connect(self, base_url: str, *, key: str | None, read_seconds: float | None = None) -> Provider:
+        return WordsOnLines(base_url, key, read_seconds)
+
+    def text_reply(self) -> Played:
+        return lines(super().text_reply())
+
+    def tool_reply(self) -> Played:
+        return lines(super().tool_reply())
+
+    def parallel_tool_reply(self) -> Played:
+        return lines(super().parallel_tool_reply())
+
+    def error_event(self, message: str) -> None:
+        pass
+
+
+def lines(reply: Played) -> Played:
+    """Events of JSON as lines of it; the `[DONE]` is no JSON, and goes."""
+    pieces = [piece[len(b"data: ") : -1] for piece in reply.pieces if isinstance(piece, bytes) and b"{" in piece]
+    return Played(pieces, headers={"content-type": "application/x-ndjson"})
 
 
 # -- providers that break the contract ---------------------------------------------------------------------------------
@@ -353,6 +387,11 @@ class HidesTheAddress(Words):
         return super().url()
 
 
+class StumblesOverAnAddress(Words):
+    def url(self) -> str:
+        return f"{self.base_url[: self.base_url.index(':')]}://{self.base_url.partition('//')[2]}/words"
+
+
 class ShowsTheKeyInItself(Words):
     def __repr__(self) -> str:
         return f"Words({self.base_url!r}, {self.key!r})"
@@ -425,11 +464,12 @@ FAULTS: list[tuple[type[Words], str]] = [
     (FollowsRedirects, "test_a_redirect_is_not_followed"),
     (RaisesWhatItsLibraryRaises, "test_a_refused_connection_is_an_error"),
     (HidesTheAddress, "test_an_address_that_is_none_is_an_error"),
+    (StumblesOverAnAddress, "test_an_address_that_is_none_is_an_error"),
     (ShowsTheKeyInErrors, "test_the_key_is_shown_nowhere"),
     (ShowsTheKeyInItself, "test_the_key_is_shown_nowhere"),
     (ShowsTheKeyInTheUrl, "test_the_key_is_shown_nowhere"),
     (LogsTheKey, "test_the_key_is_shown_nowhere"),
-    (SendsNoKey, "test_the_key_is_shown_nowhere"),
+    (SendsNoKey, "test_the_key_may_come_from_the_environment"),
     (ReadsNoEnvironment, "test_the_key_may_come_from_the_environment"),
     (AsksWithoutAKey, "test_without_a_key_the_error_names_the_variable"),
     (NamesNoVariable, "test_without_a_key_the_error_names_the_variable"),

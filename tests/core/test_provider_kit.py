@@ -260,11 +260,18 @@ class YieldsWhenItIsClosed(Faulty):
             yield ModelFinished("end_turn")
 
 
-class Iterates(Faulty):
-    """A class with `__anext__` instead of a generator, that does not end where it is closed."""
+class IteratesWell(Faulty):
+    """Without a fault: a class with `__anext__` instead of a generator, which has nothing to close."""
 
     def stream(self, request: ModelRequest, /) -> Any:
         return _Iterator(self.answer(request))
+
+
+class Iterates(Faulty):
+    """The same, with an `aclose` that does nothing."""
+
+    def stream(self, request: ModelRequest, /) -> Any:
+        return _Closable(self.answer(request))
 
 
 class _Iterator:
@@ -280,6 +287,8 @@ class _Iterator:
             raise StopAsyncIteration
         return self._events.pop(0)
 
+
+class _Closable(_Iterator):
     async def aclose(self) -> None:
         await checkpoint()
 
@@ -447,9 +456,10 @@ async def test_a_provider_that_breaks_the_contract_is_found(cls: type[Faulty], t
         await getattr(Kit(cls), test)()
 
 
+@pytest.mark.parametrize("cls", [Faulty, IteratesWell])
 @pytest.mark.parametrize("test", TESTS)
-async def test_a_provider_without_a_fault_passes(test: str) -> None:
-    await getattr(Kit(Faulty), test)()
+async def test_a_provider_without_a_fault_passes(cls: type[Faulty], test: str) -> None:
+    await getattr(Kit(cls), test)()
 
 
 def test_every_test_of_the_contract_finds_a_fault() -> None:

@@ -177,4 +177,4 @@ def as_failures(when: str) -> Iterator[None]:
             found = found.exceptions[0]
         if isinstance(found, AssertionError):
             raise found from None
-        raise AssertionError(f"{when}, it raised {type(found).__name__}: {found}") from found
+        raise AssertionError(f"{when}, it raised {found!r}") from found

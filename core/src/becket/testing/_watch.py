@@ -108,8 +108,8 @@ class Watch:
 
     def _begin(self, generator: Any) -> None:
         self._begun.append(weakref.ref(generator))
-        if self._hooks.firstiter is not None:
-            self._hooks.firstiter(generator)
+        of_the_loop: Any = self._hooks.firstiter  # every event loop has one
+        of_the_loop(generator)
 
     def mark(self) -> None:
         """Take what is open now for what is to be open, as a pool of connections is."""

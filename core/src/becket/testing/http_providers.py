@@ -220,7 +220,7 @@ class HttpProviderConformance(ProviderContract):
             reply = self._reply(scenario)
             async with self.playing(scenario) as provider:
                 expected = _shapes(await self._ask(provider, scenario))
-            fields = [replies.with_unknown_fields(piece) for piece in reply.pieces]
+            fields = [replies.with_unknown_field(piece) for piece in reply.pieces if isinstance(piece, bytes)]
             async with self._at(replace(reply, pieces=fields)) as provider:
                 given = _shapes(await self._ask(provider, scenario))
             check(given == expected, f"{scenario}, with a field more in each event, gives {expected}, not {given}")

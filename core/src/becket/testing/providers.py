@@ -403,7 +403,7 @@ def _call_of(scenario: str, number: int, deltas: list[ToolCallDelta]) -> str:
     """The id of the call whose deltas these are."""
     named = {(delta.call_id, delta.tool) for delta in deltas}
     check(len(named) == 1, f"{scenario}: the block {number} is of one call, not of {sorted(named)}")
-    check(deltas[0].tool == WEATHER.name, f"{scenario}: the tool that is called is {deltas[0].tool!r}")
+    check(deltas[0].tool == WEATHER.name, f"{scenario}: the tool that is called is 'weather', not {deltas[0].tool!r}")
     whole = "".join(delta.fragment for delta in deltas)
     try:
         arguments = json.loads(whole)

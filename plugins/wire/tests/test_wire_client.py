@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import ssl
+import traceback
 import zlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -351,6 +352,7 @@ async def test_a_server_that_hangs_up_before_it_answers_is_an_error() -> None:
 async def test_what_is_no_http_is_an_error() -> None:
     error = await refused(Played.raw(b"SSH-2.0-OpenSSH_9.2\r\n"))
     assert str(error).startswith("some could not be asked at 127.0.0.1:")
+    assert "400" not in str(error).partition(": ")[2]  # the status that aiohttp makes up for it
 
 
 async def test_a_service_that_is_not_there_is_an_error_that_says_where_it_was_looked_for() -> None:
@@ -382,6 +384,14 @@ async def test_what_is_no_url_is_the_callers_to_mend(url: str) -> None:
     with pytest.raises(ConfigError, match=r"is no http or https URL; set base_url"):
         async with client().post(url, headers=HEADERS, body=b""):
             raise AssertionError("there is no reply")
+
+
+@pytest.mark.parametrize("url", ["http://me:hunter2@[::1/", "http://me:hunter2@x:99999/", "http://me:hunter2@h st/"])
+async def test_a_password_in_what_is_no_url_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"a name or password in it, which is no http") as caught:
+        async with client().post(url, headers=HEADERS, body=b""):
+            raise AssertionError("there is no reply")
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_an_endless_event_is_refused() -> None:
@@ -521,25 +531,27 @@ async def test_a_certificate_for_another_name_is_not_taken(authority: trustme.CA
 
 async def test_plain_http_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with LoopbackServer(Played.sse("a")) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://user:pass@"))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
         used = client()
         async with used.post("http://models.example/v1", headers=HEADERS, body=b"{}") as reply:
             assert await read(reply) == [b"a"]
         await used.aclose()
     assert proxy.requests[0].path == "http://models.example/v1"
-    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
 
 
 async def test_https_goes_through_a_tunnel_that_the_proxy_cannot_read(
     monkeypatch: pytest.MonkeyPatch, authority: trustme.CA
 ) -> None:
     async with LoopbackServer(Played.sse("a"), tunnel=context(authority, "models.example")) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
         used = client()
         async with used.post("https://models.example/v1", headers=HEADERS, body=b"{}") as reply:
             assert await read(reply) == [b"a"]
         await used.aclose()
     tunnel, request = proxy.requests
+    assert tunnel.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
+    assert "proxy-authorization" not in request.headers
     assert (tunnel.method, tunnel.path) == ("CONNECT", "models.example:443")
     assert "authorization" not in tunnel.headers
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -549,11 +561,13 @@ async def test_a_proxy_that_refuses_is_named_as_what_refused(
     monkeypatch: pytest.MonkeyPatch, authority: trustme.CA
 ) -> None:
     async with LoopbackServer(Played([b"who are you"], 407, framing="length")) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with pytest.raises(ProviderError, match="no connection to the environment's proxy") as caught:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:hunter2@"))
+        with pytest.raises(ProviderError, match=r"environment's proxy: 407\b.*Proxy Auth") as caught:
             async with client().post("https://models.example/v1", headers=HEADERS, body=b"{}"):
                 raise AssertionError("there is no reply")
-    assert KEY not in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert KEY not in shown
+    assert "hunter2" not in shown
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------

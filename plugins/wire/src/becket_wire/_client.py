@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from anyio.lowlevel import RunVar
 from becket import ConfigError
 
-from becket_wire._environment import proxy_for
+from becket_wire._environment import basic, is_url, proxy_for
 from becket_wire._errors import Failure, Voice
 from becket_wire._limits import TimeLimits
 from becket_wire._reply import Reply
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from urllib.parse import SplitResult
 
+    from becket_wire._environment import Proxy
     from becket_wire._errors import Explain
     from becket_wire._seam import Transport
 
@@ -127,10 +127,11 @@ class Client:
         """
         if url == self._checked:
             return
-        if not _is_url(url):
+        if not is_url(url):
             advice = f"; {self._hint}" if self._hint else ""
+            where = repr(url) if "@" not in url else "an address with a name or password in it"
             raise ConfigError(
-                f"the provider {self._provider!r} is to be asked at {url!r}, which is no http or https URL{advice}"
+                f"the provider {self._provider!r} is to be asked at {where}, which is no http or https URL{advice}"
             )
         self._checked = url
 
@@ -153,11 +154,11 @@ class _Kept:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self._proxies: dict[tuple[str, str], str | None] = {}  # by scheme and host; to ask takes 0.2 ms
+        self._proxies: dict[tuple[str, str], Proxy | None] = {}  # by scheme and host; to ask takes 0.2 ms
         self.closed = False
         self._keeper = self._keep()
 
-    def proxy(self, to: SplitResult) -> str | None:
+    def proxy(self, to: SplitResult) -> Proxy | None:
         """The proxy for a URL, or None."""
         origin = to.scheme, to.netloc
         try:
@@ -217,16 +218,5 @@ def _without_credentials(parts: SplitResult, headers: dict[str, str]) -> SplitRe
     """Move a user and a password from a URL to a header, unless that is there: the libraries differ in it."""
     credentials, _, host = parts.netloc.rpartition("@")
     if "authorization" not in {name.lower() for name in headers}:
-        headers["Authorization"] = f"Basic {base64.b64encode(unquote_to_bytes(credentials)).decode()}"
+        headers["Authorization"] = basic(credentials)
     return parts._replace(netloc=host)
-
-
-def _is_url(text: str) -> bool:
-    """Whether it is one as RFC 3986 has it, of http, with a host: ASCII, without spaces and controls."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = text.isascii() and text.isprintable() and " " not in text
-    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0

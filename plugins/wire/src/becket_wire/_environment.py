@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import ssl
 import sys
 import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from becket import ConfigError
 
-__all__ = ["proxy_for", "tls"]
+__all__ = ["Proxy", "basic", "is_url", "proxy_for", "tls"]
 
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -25,26 +27,69 @@ _BUNDLES: Final = (
 """Where Linux distributions keep the authorities that they trust (the list of Go's crypto/x509)."""
 
 
-def proxy_for(url: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy.
+
+    Attributes:
+        url: Where it is, without a user and a password: the libraries show it in their errors.
+        authorization: The value of `Proxy-Authorization`, or empty.
+    """
+
+    url: str
+    authorization: str = field(default="", repr=False)
+
+
+def proxy_for(url: str) -> Proxy | None:
     """The proxy of the environment or the system for this URL, or None.
 
     As usual: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case; on macOS and Windows also the settings.
 
     Raises:
-        ConfigError: The proxy speaks no HTTP.
+        ConfigError: The proxy speaks no HTTP, or is no URL.
     """
     parts = urlsplit(url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+    if not proxy or _is_bypassed(parts):
         return None
-    scheme = urlsplit(proxy if "://" in proxy else f"http://{proxy}").scheme
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = proxy.partition("://")[0].lower()
     if scheme not in ("http", "https"):
         raise ConfigError(
             f"the environment's proxy for {parts.scheme}:// is a {scheme} one; set an http:// one in "
             f"{parts.scheme.upper()}_PROXY, or name {parts.hostname} in NO_PROXY"
         )
-    return proxy if "://" in proxy else f"http://{proxy}"
+    if not is_url(proxy):  # it is not shown: there may be a password in it
+        raise ConfigError(
+            f"the environment's proxy for {parts.scheme}:// is no URL; set one such as http://proxy:3128 in "
+            f"{parts.scheme.upper()}_PROXY, with what is special in its user and password as %XX"
+        )
+    found = urlsplit(proxy)
+    credentials, at, place = found.netloc.rpartition("@")
+    return Proxy(f"{found.scheme}://{place}", basic(credentials) if at else "")
+
+
+def basic(credentials: str) -> str:
+    """The value of an `Authorization` header for a user and a password as a URL has them (RFC 7617)."""
+    return f"Basic {base64.b64encode(unquote_to_bytes(credentials)).decode()}"
+
+
+def is_url(text: str) -> bool:
+    """Whether it is one as RFC 3986 has it, of http, with a host: ASCII, without spaces and controls."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+def _is_bypassed(to: SplitResult) -> bool:
+    """Whether NO_PROXY, or the system, names the host; an address of IPv6 with its brackets or without."""
+    host = to.hostname or ""
+    return any(map(urllib.request.proxy_bypass, (to.netloc.rpartition("@")[2], *((host,) if ":" in host else ()))))
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import SimpleNamespace
 
+    from becket_wire._environment import Proxy
     from becket_wire._limits import TimeLimits
 
 __all__ = ["AiohttpTransport"]
@@ -42,9 +43,15 @@ class AiohttpTransport:
         )
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: Proxy | None
     ) -> AiohttpExchange:
         """Send a request, and read the head of its reply."""
+        tunnel = None
+        if proxy is not None and proxy.authorization:
+            if url.startswith("http:"):  # the proxy reads the request itself
+                headers = {**headers, "Proxy-Authorization": proxy.authorization}
+            else:
+                tunnel = {"Proxy-Authorization": proxy.authorization}
         limits = self._limits
         route = _Route(limits.read)
         ask = functools.partial(
@@ -52,7 +59,8 @@ class AiohttpTransport:
             method,
             yarl.URL(url, encoded=True),
             headers=headers,
-            proxy=proxy,
+            proxy=None if proxy is None else proxy.url,
+            proxy_headers=tunnel,
             allow_redirects=False,
             trace_request_ctx=route,
         )
@@ -70,7 +78,9 @@ class AiohttpTransport:
             raise silent(route.allowed or limits.head, "nothing came") from error
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
             raise untrusted(error) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+        except aiohttp.ClientHttpProxyError as error:
+            raise cannot_connect(Exception(f"{error.status} {error.message}"), proxy=proxy) from error
+        except aiohttp.ClientConnectorError as error:
             raise cannot_connect(error, proxy=proxy) from error
         except (aiohttp.ClientError, OSError) as error:
             raise cut(error) from error

@@ -17,6 +17,7 @@ from becket_wire._seam import cannot_connect, cut, silent, untrusted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from becket_wire._environment import Proxy
     from becket_wire._limits import TimeLimits
 
 __all__ = ["HttpcoreTransport"]
@@ -32,10 +33,10 @@ class HttpcoreTransport:
     def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
         self._timeout = {"connect": limits.connect, "read": limits.read, "write": limits.read, "pool": None}
-        self._pools: dict[str | None, httpcore2.AsyncConnectionPool] = {}
+        self._pools: dict[Proxy | None, httpcore2.AsyncConnectionPool] = {}
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: Proxy | None
     ) -> HttpcoreExchange:
         """Send a request, and read the head of its reply."""
         names = {name.lower() for name in headers}
@@ -75,7 +76,7 @@ class HttpcoreTransport:
             for pool in pools.values():
                 await pool.aclose()
 
-    def _pool(self, proxy: str | None) -> httpcore2.AsyncConnectionPool:
+    def _pool(self, proxy: Proxy | None) -> httpcore2.AsyncConnectionPool:
         pool = self._pools.get(proxy)
         if pool is None:
             pool = self._pools[proxy] = httpcore2.AsyncConnectionPool(
@@ -141,10 +142,9 @@ class HttpcoreExchange:
             await self._response.aclose()
 
 
-def _proxy(url: str) -> httpcore2.Proxy:
-    parts = urlsplit(url)
-    bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return httpcore2.Proxy(bare, auth=(parts.username, parts.password or "") if parts.username else None)
+def _proxy(proxy: Proxy) -> httpcore2.Proxy:
+    headers = [(b"Proxy-Authorization", proxy.authorization.encode())] if proxy.authorization else []
+    return httpcore2.Proxy(proxy.url, headers=headers)
 
 
 def _tls_of(error: BaseException) -> Failure | None:

@@ -11,6 +11,8 @@ from becket_wire._errors import Failure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from becket_wire._environment import Proxy
+
 __all__ = ["Exchange", "Transport", "cannot_connect", "cut", "silent", "untrusted"]
 
 
@@ -48,7 +50,7 @@ class Transport(Protocol):
     """A pool of connections in one event loop."""
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: Proxy | None
     ) -> Exchange:
         """Send a request, and read the head of its reply.
 
@@ -66,7 +68,7 @@ class Transport(Protocol):
         ...
 
 
-def cannot_connect(error: BaseException, *, proxy: str | None) -> Failure:
+def cannot_connect(error: BaseException, *, proxy: Proxy | None) -> Failure:
     """There is no connection."""
     via = " to the environment's proxy" if proxy else ""
     return Failure(f"there is no connection{via}: {_system_error(error) or _plain(error)}")
@@ -108,5 +110,5 @@ def _system_error(error: BaseException) -> str | None:
 
 
 def _plain(error: BaseException) -> str:
-    """An error in one line; some have no text."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error in one line; some have no text, and aiohttp's of what is no HTTP have a status that nobody sent."""
+    return " ".join(str(getattr(error, "message", "") or error).split()) or type(error).__name__

@@ -6,6 +6,7 @@ import gzip
 import logging
 import ssl
 import traceback
+import tracemalloc
 import zlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -146,6 +147,27 @@ async def test_a_body_that_is_compressed_unasked_is_read_all_the_same(encoding: 
     reply = Played([encoded(b"data: a\n\n" * 1000)], headers={"Content-Encoding": encoding}).split(5)
     async with LoopbackServer(reply) as server:
         assert await asked(server) == [b"a"] * 1000
+
+
+async def test_the_members_of_a_gzip_body_are_read_one_after_the_other_and_its_padding_is_not() -> None:
+    body = gzip.compress(b"data: a\n\n") + gzip.compress(b"data: b\n\n") + bytes(8)
+    for size in (1, 1000):
+        async with LoopbackServer(Played([body], headers={"Content-Encoding": "gzip"}).split(size)) as server:
+            assert await asked(server) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_small_body_that_is_a_large_one_is_held_in_pieces(status: int) -> None:
+    """As large as the limits let it be, and not as large as the body says: 512 MB here."""
+    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+    body = b"".join(map(packed.compress, [b"data: ", *(bytes(2**20) for _ in range(512))])) + packed.flush()
+    tracemalloc.start()
+    try:
+        error = await refused(Played([body], status, headers={"Content-Encoding": "gzip"}))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+    assert error.status == (None if status == 200 else 400)
 
 
 async def test_a_document_is_asked_for_with_get() -> None:
@@ -328,6 +350,41 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         f"some answered {status} with a redirect to 127.0.0.1, which is not followed: the key would go along; "
         f"set base_url"
     )
+
+
+@pytest.mark.parametrize("target", ["http://[oops", "", "/v2"])
+async def test_a_redirect_to_nowhere_is_one_too(target: str) -> None:
+    error = await refused(Played((), 302, {"Location": target}, framing="length"))
+    assert str(error).startswith("some answered 302 with a redirect to nowhere, which is not followed")
+
+
+@pytest.mark.parametrize("cut", [True, "chunk"])
+async def test_an_error_that_is_cut_is_the_error_that_its_status_says(cut: object) -> None:
+    """And none of the connection, after which it would be tried again."""
+    error = await refused(Played([b"bad key"], 401, cut=cut))  # type: ignore[arg-type]
+    assert str(error).startswith("some answered 401 (Unauthorized): ")
+    assert (error.status, error.retryable) == (401, False)
+
+
+async def test_an_error_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("becket_wire._reply._ERROR_SECONDS", 0.05)
+    error = await refused(Played([b"bad key", anyio.Event().wait], 401))
+    assert str(error) == "some answered 401 (Unauthorized): bad key"
+
+
+@pytest.mark.parametrize("key", ["sk-very-secret\nX-Other: y", "sk-very-secret\u20ac", "sk-very-secret\x7f"])
+async def test_a_key_that_no_header_can_hold_is_not_sent_and_not_shown(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with LoopbackServer(Played.sse("a")) as server:
+        used = client()
+        with pytest.raises(ConfigError, match=r"'some' has a value for the header 'X-Key' with a character") as caught:
+            async with used.post(server.url, headers={"X-Key": key}, body=b""):
+                raise AssertionError("there is no reply")
+        await used.aclose()
+        assert server.connections == 0
+    assert KEY not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 @pytest.mark.parametrize("cut", [True, "chunk"])

@@ -69,7 +69,7 @@ class Client:
 
         Raises:
             ProviderError: When entered: there is no connection, or what was answered is no stream.
-            ConfigError: When entered: it is no URL, or the environment's proxy speaks no HTTP.
+            ConfigError: When entered: it is no URL, a header cannot be sent, or the environment's proxy speaks no HTTP.
         """
         whole = body if isinstance(body, bytes) else b"".join(body)
         return _Entered(functools.partial(self._open, "POST", url, headers, whole, stream=True))
@@ -97,6 +97,7 @@ class Client:
         self._check_url(url)
         parts = urlsplit(url)
         sent = {"Accept-Encoding": "identity", "User-Agent": "becket", **headers}
+        self._check_headers(sent)
         if "@" in parts.netloc:
             parts = _without_credentials(parts, sent)
             url = parts.geturl()
@@ -134,6 +135,20 @@ class Client:
                 f"the provider {self._provider!r} is to be asked at {where}, which is no http or https URL{advice}"
             )
         self._checked = url
+
+    def _check_headers(self, headers: Mapping[str, str]) -> None:
+        """Refuse what no header can hold, before a library shows it in an error of its own. It may be a key.
+
+        Raises:
+            ConfigError: One of them is so.
+        """
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ConfigError(
+                    f"the provider {self._provider!r} has a value for the header {name!r} with a character that no "
+                    f"header can have, a line break or a quotation mark that is none, say; look at where it was "
+                    f"copied from"
+                )
 
     async def _here(self) -> _Kept:
         """What is kept in the running event loop."""

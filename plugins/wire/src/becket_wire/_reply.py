@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import anyio
+from becket import ProviderError
 
 from becket_wire._encoding import decoder
 from becket_wire._errors import Failure
@@ -18,8 +20,6 @@ from becket_wire._sse import EventSplitter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from becket import ProviderError
-
     from becket_wire._encoding import Decoder
     from becket_wire._errors import ErrorDetails, Explain, Voice
     from becket_wire._seam import Exchange
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Reply"]
 
 _ERROR_BODY: Final = 64 * 1024  # bytes of an error document that are read
+_ERROR_SECONDS: Final = 5.0  # how long the whole of one is waited for; it comes with its status as a rule
 _DOCUMENT: Final = 16 * 1024 * 1024  # bytes of a list of models
 _REST: Final = 0.1  # seconds that the end of a body is waited for once the answer is complete
 _QUOTED: Final = 200  # characters of an event that is no JSON
@@ -119,14 +120,19 @@ class Reply:
             ProviderError: The connection broke, or was silent for too long.
         """
         try:
-            chunk = await (self._exchange.read() if self._ends is None else self._read_within(*self._ends))
-            while chunk and self._decoder is not None:
-                if plain := self._decoder.feed(chunk):
-                    return plain
-                chunk = await self._exchange.read()
+            if self._decoder is not None:
+                return await self._read_decoded(self._decoder)
+            return await (self._exchange.read() if self._ends is None else self._read_within(*self._ends))
         except Failure as error:
             raise self._failed(error) from error
-        return chunk
+
+    async def _read_decoded(self, decoder: Decoder) -> bytes:
+        while not (plain := decoder.take()):
+            chunk = await (self._exchange.read() if self._ends is None else self._read_within(*self._ends))
+            if not chunk:
+                break
+            decoder.put(chunk)
+        return plain
 
     async def _read_within(self, ends: float, total: float) -> bytes:
         with anyio.move_on_after(max(0.0, ends - time.monotonic())):
@@ -153,9 +159,8 @@ class Reply:
             raise self._failed(error) from error
         kind = self._exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
         if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
-            target = urlsplit(self._exchange.headers.get("location", ""))
             raise voice.make(
-                f"{voice.provider} answered {status} with a redirect to {target.hostname or 'nowhere'}, "
+                f"{voice.provider} answered {status} with a redirect to {self._target()}, "
                 f"which is not followed: the key would go along",
                 self._hint,
                 status=status,
@@ -163,7 +168,7 @@ class Reply:
             )
         if 200 <= status < 300 and kind != "text/html" and not (stream and kind == "application/json"):  # noqa: PLR2004
             return
-        body = await self._some(_ERROR_BODY)
+        body = await self._error_body()
         details = self._explain(status, body) if self._explain is not None else None
         if details is not None:
             raise voice.of(details)
@@ -182,6 +187,22 @@ class Reply:
         if len(body) > _DOCUMENT:
             raise self.never_ends(TooLongError("a document", _DOCUMENT))
         return body
+
+    async def _error_body(self) -> bytes:
+        """The body, or the beginning of it that came before it broke off: its status says more than how it ended."""
+        pieces, taken = [], 0
+        with anyio.move_on_after(_ERROR_SECONDS), contextlib.suppress(ProviderError):
+            while taken < _ERROR_BODY and (chunk := await self.read()):
+                pieces.append(chunk)
+                taken += len(chunk)
+        return b"".join(pieces)
+
+    def _target(self) -> str:
+        """The host of a redirect."""
+        try:
+            return urlsplit(self._exchange.headers.get("location", "")).hostname or "nowhere"
+        except ValueError:
+            return "nowhere"
 
     async def _some(self, most: int) -> bytes:
         """The body, cut off after `most` bytes or somewhat later."""

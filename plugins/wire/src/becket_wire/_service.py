@@ -98,9 +98,11 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts, fits = None, False
-    if parts is not None and "@" in parts.netloc:
+        fits = False
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise SettingsError("base_url has a name or password in it; give the key as api_key, or under headers")
+    if "?" in url or "#" in url:  # the paths that follow would be part of it
+        raise SettingsError("base_url has a query or a fragment, and paths follow it; end it before the ? or #")
     if not fits:
         raise SettingsError(
             f"base_url is {url!r}; it is a URL that starts with http:// or https://, as http://localhost:8000/v1"

@@ -276,6 +276,22 @@ async def test_a_client_that_was_closed_can_be_used_again() -> None:
         assert server.connections == 2
 
 
+async def test_several_tasks_can_close_a_client_at_once() -> None:
+    """While a request is under way, too: it breaks, and the next one has a pool of its own."""
+    async with LoopbackServer(Played.sse("a", anyio.Event().wait), Played.sse("b")) as server:
+        used = client()
+        async with used.post(server.url, headers={}, body=b"") as reply:
+            events = reply.events()
+            assert await anext(events) == [b"a"]
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(used.aclose)
+            with pytest.raises(ProviderError, match="the connection broke"):
+                await anext(events)
+        assert await asked(server, used) == [b"b"]
+        await used.aclose()
+
+
 def test_a_pool_is_closed_with_its_event_loop(anyio_backend_name: str) -> None:
     """A host that closes nothing, as a script does, leaves nothing behind: warnings are errors here."""
     used = client()

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 from anyio.lowlevel import RunVar
 from becket import ConfigError
 
@@ -171,6 +172,7 @@ class _Kept:
         self.transport = transport
         self._proxies: dict[tuple[str, str], Proxy | None] = {}  # by scheme and host; to ask takes 0.2 ms
         self.closed = False
+        self._over = anyio.Event()
         self._keeper = self._keep()
 
     def proxy(self, to: SplitResult) -> Proxy | None:
@@ -186,14 +188,20 @@ class _Kept:
         await anext(self._keeper)
 
     async def aclose(self) -> None:
-        await self._keeper.aclose()
+        if self.closed:  # by another task, which may still be at it
+            await self._over.wait()
+        else:
+            await self._keeper.aclose()
 
     async def _keep(self) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             self.closed = True
-            await self.transport.aclose()
+            try:
+                await self.transport.aclose()
+            finally:
+                self._over.set()
 
 
 def _transport(limits: TimeLimits) -> Transport:

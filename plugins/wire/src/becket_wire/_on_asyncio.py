@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import yarl
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["AiohttpTransport"]
 
 _AT_ONCE: Final = 2**20  # aiohttp warns of more bytes than this in one piece, and writes a file in pieces
+
+_LOST: Final = (aiohttp.ClientError, OSError, RuntimeError)
+"""What a read raises whose connection is gone; aiohttp's RuntimeError where the pool was closed between two reads."""
 
 _IDLE: Final = 60.0
 """Seconds that an unused connection is kept; services close theirs after one to several minutes."""
@@ -46,23 +49,15 @@ class AiohttpTransport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: Proxy | None
     ) -> AiohttpExchange:
         """Send a request, and read the head of its reply."""
-        tunnel = None
-        if proxy is not None and proxy.authorization:
-            if url.startswith("http:"):  # the proxy reads the request itself
-                headers = {**headers, "Proxy-Authorization": proxy.authorization}
-            else:
-                tunnel = {"Proxy-Authorization": proxy.authorization}
         limits = self._limits
         route = _Route(limits.read)
         ask = functools.partial(
             self._session.request,
             method,
             yarl.URL(url, encoded=True),
-            headers=headers,
-            proxy=None if proxy is None else proxy.url,
-            proxy_headers=tunnel,
             allow_redirects=False,
             trace_request_ctx=route,
+            **_headers(url, headers, proxy),
         )
         try:
             async with asyncio.timeout(limits.head) as route.limit:  # a fifth of what anyio's costs
@@ -89,6 +84,16 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+def _headers(url: str, headers: Mapping[str, str], proxy: Proxy | None) -> dict[str, Any]:
+    """The arguments of a request that say its headers, and its way: what is the proxy's goes to it alone."""
+    if proxy is None:
+        return {"headers": headers}
+    own = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+    if url.startswith("http:"):  # it reads the request itself
+        return {"headers": {**headers, **own}, "proxy": proxy.url}
+    return {"headers": headers, "proxy": proxy.url, "proxy_headers": own}
 
 
 def _data(body: bytes | None) -> bytes | io.BytesIO | None:
@@ -158,7 +163,7 @@ class AiohttpExchange:
         self._waiting = True
         try:
             chunk = await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except _LOST as error:
             raise cut(error) from error
         self._waiting = False
         return chunk
@@ -167,7 +172,7 @@ class AiohttpExchange:
         """Read the rest; nearly always it has come with the last event."""
         if self._content.at_eof():
             return
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        with contextlib.suppress(TimeoutError, *_LOST):
             async with asyncio.timeout(seconds):
                 while await self._content.readany():
                     pass

@@ -276,6 +276,35 @@ async def test_a_client_that_was_closed_can_be_used_again() -> None:
         assert server.connections == 2
 
 
+async def test_closing_a_client_ends_a_request_that_waits() -> None:
+    async with LoopbackServer(Played.sse("a", anyio.Event().wait)) as server:
+        used = client(TimeLimits(read=None))
+        async with anyio.create_task_group() as tasks:
+            with pytest.raises(ProviderError, match="the stream of some broke off: the connection broke: "):
+                async with used.post(server.url, headers={}, body=b"") as reply:
+                    async for _ in reply.events():
+                        tasks.start_soon(used.aclose)
+        await server.emptied()
+
+
+async def test_closing_a_client_ends_a_request_that_has_no_reply_yet() -> None:
+    async with LoopbackServer(Played.raw(anyio.Event().wait)) as server:
+        used, ended = client(TimeLimits(read=None)), anyio.Event()
+
+        async def ask() -> None:
+            with pytest.raises(ProviderError, match="some could not be asked"):
+                await asked(server, used)
+            ended.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await server.request()
+            await anyio.wait_all_tasks_blocked()
+            await used.aclose()
+            with anyio.fail_after(5):
+                await ended.wait()
+
+
 async def test_several_tasks_can_close_a_client_at_once() -> None:
     """While a request is under way, too: it breaks, and the next one has a pool of its own."""
     async with LoopbackServer(Played.sse("a", anyio.Event().wait), Played.sse("b")) as server:

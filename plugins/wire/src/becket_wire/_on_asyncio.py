@@ -12,6 +12,7 @@ import aiohttp
 import yarl
 
 from becket_wire._environment import tls
+from becket_wire._errors import Failure
 from becket_wire._seam import cannot_connect, cut, silent, untrusted
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ __all__ = ["AiohttpTransport"]
 
 _AT_ONCE: Final = 2**20  # aiohttp warns of more bytes than this in one piece, and writes a file in pieces
 
-_LOST: Final = (aiohttp.ClientError, OSError, RuntimeError)
-"""What a read raises whose connection is gone; aiohttp's RuntimeError where the pool was closed between two reads."""
-
 _IDLE: Final = 60.0
 """Seconds that an unused connection is kept; services close theirs after one to several minutes."""
 
@@ -37,6 +35,7 @@ class AiohttpTransport:
 
     def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
+        self._open: set[AiohttpExchange] = set()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=tls()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
@@ -79,10 +78,12 @@ class AiohttpTransport:
             raise cannot_connect(error, proxy=proxy) from error
         except (aiohttp.ClientError, OSError) as error:
             raise cut(error) from error
-        return AiohttpExchange(response, self._limits.read)
+        return AiohttpExchange(response, self._limits.read, self._open)
 
     async def aclose(self) -> None:
         """Close every connection."""
+        for exchange in self._open:  # aiohttp would leave those that wait waiting
+            exchange.give_up()
         await self._session.close()
 
 
@@ -141,18 +142,20 @@ def _routes_noted() -> aiohttp.TraceConfig:
 
 
 class AiohttpExchange:
-    """A reply of aiohttp's."""
+    """A reply of aiohttp's; it is in `all_` until it is closed."""
 
-    __slots__ = ("_content", "_reads", "_response", "_seconds", "_timer", "_waiting", "headers", "status")
+    __slots__ = ("_all", "_content", "_reads", "_response", "_seconds", "_timer", "_waiting", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, seconds: float | None) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, seconds: float | None, all_: set[AiohttpExchange]) -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
+        self._all = all_
         self._content = response.content
         self._seconds = seconds
         self._reads = 0
         self._waiting = False
+        all_.add(self)
         self._timer: asyncio.TimerHandle | None = None
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._look, 0)
@@ -163,7 +166,7 @@ class AiohttpExchange:
         self._waiting = True
         try:
             chunk = await self._content.readany()
-        except _LOST as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise cut(error) from error
         self._waiting = False
         return chunk
@@ -172,7 +175,7 @@ class AiohttpExchange:
         """Read the rest; nearly always it has come with the last event."""
         if self._content.at_eof():
             return
-        with contextlib.suppress(TimeoutError, *_LOST):
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError, Failure):
             async with asyncio.timeout(seconds):
                 while await self._content.readany():
                     pass
@@ -181,7 +184,12 @@ class AiohttpExchange:
         """Let go of the connection; aiohttp has it back already where the body has ended."""
         if self._timer is not None:
             self._timer.cancel()
+        self._all.discard(self)
         self._response.close()
+
+    def give_up(self) -> None:
+        """End a read that waits, and those that follow: the pool is being closed."""
+        self._content.set_exception(cut(aiohttp.ClientConnectionError("the provider was closed")))
 
     def _look(self, heard: int) -> None:
         """End a read that has waited for the whole time since the last look, or longer.

@@ -147,10 +147,25 @@ class ChatAnswer:
         """The events of one chunk; this is the path of a token."""
         if self.done:
             return ()
-        if data == b"[DONE]":
-            self.done = True
-            return ()
-        chunk = self._decoded(data)
+        try:
+            chunk = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if data == b"[DONE]":
+                self.done = True
+                return ()
+            chunk = self._decoded_otherwise(data, error)
+        choices = chunk.choices
+        if choices and chunk.usage is None and chunk.error is None:
+            choice = choices[0]
+            delta = choice.delta
+            if delta is not None and not choice.finish_reason and not choice.index:
+                content = delta.content
+                if content.__class__ is str and content and delta.is_plain():
+                    return (TextDelta(content, _TEXT),)
+        return self._take_other(chunk)
+
+    def _take_other(self, chunk: _Chunk) -> Sequence[ModelEvent]:
+        """The events of a chunk that is not a fragment of text alone."""
         if chunk.usage is not None or chunk.error is not None:
             self._aside(chunk)
         if not chunk.choices:
@@ -168,12 +183,6 @@ class ChatAnswer:
         response_id = self._id if isinstance(self._id, str) and self._id else None
         return ModelFinished(self._stop(), self._usage.counted(), response_id=response_id)
 
-    def _decoded(self, data: bytes) -> _Chunk:
-        try:
-            return _decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return self._decoded_otherwise(data, error)
-
     def _aside(self, chunk: _Chunk) -> None:
         """Take what a chunk says besides its choices."""
         self._usage = chunk.usage or self._usage
@@ -188,8 +197,6 @@ class ChatAnswer:
     def _events(self, delta: _Delta) -> Sequence[ModelEvent]:
         """The events of a chunk, in the order in which a model writes what may be in it."""
         content = delta.content
-        if isinstance(content, str) and content and delta.is_plain():
-            return (TextDelta(content, _TEXT),)
         if delta.reasoning_details is not None or delta.extra_content is not None:
             self._extras.take(delta.reasoning_details, delta.extra_content)
         events: list[ModelEvent] = []

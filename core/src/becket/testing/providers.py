@@ -312,7 +312,7 @@ class ProviderContract(ABC):
 
     async def test_a_run_calls_tools_and_goes_on(self) -> None:
         """The calls are made, and the provider takes the history with their results."""
-        for scenario in self.scenarios[1:]:
+        for scenario in (scenario for scenario in self.scenarios if scenario != "text"):
             async with self.playing(scenario, "text") as provider:
                 events, error = await self._run(provider, scenario)
             check(error is None, f"{scenario}: a run fails: {error!r}")

@@ -66,7 +66,7 @@ class ProviderContract(ABC):
     """Calls that are made at the same time; fewer for an engine that is slow."""
 
     waits: int = 300
-    """The most waits of a call at which it is cancelled, one after the other; fewer for an engine that is slow."""
+    """The most places at which calls and runs are ended, one after the other; fewer for an engine that is slow."""
 
     patience: float = 10.0
     """Seconds that any call may take, and what is waited for after it."""
@@ -326,7 +326,7 @@ class ProviderContract(ABC):
         scenario = self.scenarios[0]
         async with self._watched(scenario) as (provider, watch):
             agent, number, over = agent_of(provider, self.make_request(scenario)), 0, False
-            while not over:
+            while not over and number < self.waits:
                 number += 1
                 for verb in ("left", "cancelled"):
                     with as_failures(f"a run that was {verb} after {number} events"), anyio.fail_after(self.patience):

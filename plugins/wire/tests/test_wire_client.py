@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+import socket
 import ssl
+import threading
 import traceback
 import tracemalloc
 import zlib
@@ -536,6 +538,27 @@ async def test_a_head_that_does_not_come_is_an_error() -> None:
         error = await refused(Played.raw(anyio.Event().wait), limits=TimeLimits(connect=connect, read=0.05))
         assert str(error).endswith("nothing came within 0.05 s; set base_url")
         assert error.retryable
+
+
+async def test_a_name_that_is_not_found_in_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of a connection begins with its name."""
+    found, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host: object, *args: object, **options: object) -> object:
+        numeric = any(isinstance(given, int) and given & socket.AI_NUMERICHOST for given in (*args, *options.values()))
+        if b"slow" in str(host).encode() and not numeric:
+            assert found.wait(5)
+        return real(host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    used = client(TimeLimits(connect=0.05))
+    try:
+        with pytest.raises(ProviderError, match=r"there was no connection within 0\.05 s"):
+            async with used.post("http://slow.invalid/v1", headers=HEADERS, body=b""):
+                raise AssertionError("there is no reply")
+    finally:
+        found.set()
+    await used.aclose()
 
 
 async def test_silence_in_the_body_is_an_error() -> None:

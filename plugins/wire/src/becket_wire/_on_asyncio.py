@@ -38,7 +38,7 @@ class AiohttpTransport:
         self._open: set[AiohttpExchange] = set()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ssl=tls()),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trace_configs=[_routes_noted()],

@@ -110,7 +110,7 @@ class TestKeys:
     async def test_the_environment_is_read_at_the_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with LoopbackServer(HELLO) as server:
             provider = AnthropicProvider()
-            monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{server.url}/")
+            monkeypatch.setenv("ANTHROPIC_BASE_URL", f" {server.url}/\n")
             monkeypatch.setenv("ANTHROPIC_API_KEY", f"{KEY}\n")
             await asked(provider)
             monkeypatch.delenv("ANTHROPIC_API_KEY")

@@ -134,7 +134,7 @@ async def test_a_header_of_the_users_replaces_ours() -> None:
 
 async def test_the_address_and_the_version_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     async with LoopbackServer(PLAYED) as server:
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"{server.url}/gateway")
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f" {server.url}/gateway\n")
         monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v9")
         await events(GoogleProvider(api_key="test-key"))
         assert server.requests[0].path.startswith("/gateway/v9/models/")

@@ -107,6 +107,13 @@ def test_keys_that_a_service_quotes_are_masked() -> None:
     assert "sk-11111" not in f"{error} {error!r}"
 
 
+def test_a_key_with_a_space_in_it_is_masked_on_both_sides_of_it() -> None:
+    secrets = secrets_of({"Authorization": "Bearer sk-111111 22222222 3"})
+    assert mask_secrets("Incorrect API key: sk-111111 22222222 3", secrets) == (
+        "Incorrect API key: [secret] [secret] 3"
+    )
+
+
 def test_what_local_servers_are_given_for_a_key_is_no_secret() -> None:
     """Else the word could stand in no error, `-t none` included."""
     assert secrets_of({"Authorization": "Bearer none", "api-key": "ollama"}) == ()

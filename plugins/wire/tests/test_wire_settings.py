@@ -71,6 +71,8 @@ def test_a_plugins_table_has_them(tmp_path: object, monkeypatch: pytest.MonkeyPa
     [
         ({"base_url": "localhost:8000"}, r"base_url is 'localhost:8000'; it is a URL that starts with http://"),
         ({"base_url": "http://[::1"}, "base_url is"),
+        ({"base_url": "http://x/v1?a=b"}, "base_url has a query or a fragment"),
+        ({"base_url": "http://me:p@[::1"}, "base_url has a name or password in it"),
         ({"base_url": "http://x:0/"}, "base_url is"),
         ({"read_seconds": 0}, "read_seconds is 0; it is a number of seconds above 0"),
         ({"total_seconds": float("nan")}, "total_seconds is nan"),

@@ -129,7 +129,7 @@ class Service:
         url = self._endpoint.base_url
         if url is None:
             url = (os.environ.get("ANTHROPIC_BASE_URL") if self.name == OWN_NAME else None) or OWN_URL
-        return url.rstrip("/").removesuffix("/v1")
+        return url.strip().rstrip("/").removesuffix("/v1")
 
     def _headers(self, request: ModelRequest | None, *also: str) -> dict[str, str]:
         """The headers of a request; None for one that asks no model. `also` are betas.

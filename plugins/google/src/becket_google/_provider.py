@@ -182,7 +182,7 @@ class GoogleProvider:
         service = self._service
         base = self._settings.base_url or os.environ.get(service.variable) or service.base_url
         version = self._settings.api_version or os.environ.get("GOOGLE_GENAI_API_VERSION") or service.version
-        return f"{base.rstrip('/')}/{service.beta if version == 'beta' else version}"
+        return f"{base.strip().rstrip('/')}/{service.beta if version == 'beta' else version}"
 
     def _headers(self) -> dict[str, str]:
         more = {name.lower(): plain(value) for name, value in self._settings.headers.items()}

@@ -94,14 +94,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The secret values among a request's headers, by the headers' names, without the scheme before them."""
+    """The secret values among a request's headers, by the headers' names, word by word.
+
+    Before a key may be its scheme, and in one that was copied wrongly a space.
+    """
     found = []
     for name, value in headers.items():
         lower = name.lower()
         if lower not in _PLAIN and any(part in lower for part in _SECRET):
-            secret = value.rpartition(" ")[2]
-            if len(secret) >= _SHORTEST:
-                found.append(secret)
+            found += [word for word in value.split() if len(word) >= _SHORTEST]
     return tuple(found)
 
 

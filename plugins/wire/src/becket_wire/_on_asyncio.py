@@ -26,6 +26,8 @@ __all__ = ["AiohttpTransport"]
 
 _AT_ONCE: Final = 2**20  # aiohttp warns of more bytes than this in one piece, and writes a file in pieces
 
+_HEADER: Final = 2**16  # bytes of one header; those of gateways exceed aiohttp's own limit, 8190, at times
+
 _IDLE: Final = 60.0
 """Seconds that an unused connection is kept; services close theirs after one to several minutes."""
 
@@ -41,6 +43,8 @@ class AiohttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            max_line_size=_HEADER,
+            max_field_size=_HEADER,
             trace_configs=[_routes_noted()],
         )
 
@@ -71,7 +75,7 @@ class AiohttpTransport:
         except TimeoutError as error:
             raise silent(route.allowed or limits.head, "nothing came") from error
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch) as error:
-            raise untrusted(error) from error
+            raise untrusted(_cause(error)) from error
         except aiohttp.ClientHttpProxyError as error:
             raise cannot_connect(Exception(f"{error.status} {error.message}"), proxy=proxy) from error
         except aiohttp.ClientConnectorError as error:
@@ -95,6 +99,12 @@ def _headers(url: str, headers: Mapping[str, str], proxy: Proxy | None) -> dict[
     if url.startswith("http:"):  # it reads the request itself
         return {"headers": {**headers, **own}, "proxy": proxy.url}
     return {"headers": headers, "proxy": proxy.url, "proxy_headers": own}
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What TLS says itself; aiohttp's own text has its repr, and the host, which is said already."""
+    found: BaseException = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return found
 
 
 def _data(body: bytes | None) -> bytes | io.BytesIO | None:

@@ -245,3 +245,10 @@ def test_values_are_unhashable_and_are_copied_and_pickled(value: object) -> None
     for made in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):  # noqa: S301  our own
         assert made == value
         assert made is not value
+
+
+def test_an_error_quotes_the_beginning_of_what_is_wrong() -> None:
+    """An image's bytes where its media type should be would fill the screen."""
+    with pytest.raises(ConfigError, match="media_type is b'xxx") as caught:
+        to_messages([Image(b"x" * 1_000_000, "image/png")])  # type: ignore[arg-type]  # what is tested
+    assert len(str(caught.value)) < 1200

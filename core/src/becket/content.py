@@ -338,6 +338,7 @@ Prompt: TypeAlias = "str | Message | Sequence[ContentBlock] | Sequence[Message]"
 _ROLES: Final = get_args(Role)
 _STATUSES: Final = get_args(ToolStatus)
 _OPTIONAL: Final = ("malformed", "redacted", "signature", "url")
+_QUOTED: Final = 500
 _EMPTY: Final = "the prompt is empty; give a text, content blocks or messages"
 _FORMS: Final = "a prompt is a text, or a list of Text, Image and Document blocks, or a list of Message"
 
@@ -370,14 +371,14 @@ def _messages_of(prompt: Prompt) -> tuple[Message, ...]:
     elif isinstance(prompt, Message):
         prompt = (prompt,)
     elif not isinstance(prompt, Sequence):
-        raise ConfigError(f"{_FORMS}; this one is {prompt!r}")
+        raise ConfigError(f"{_FORMS}; this one is {_shown(prompt)}")
     if not prompt:
         raise ConfigError(_EMPTY)
     if isinstance(prompt[0], Message):
         return tuple(_checked(item) for item in prompt)
     for item in prompt:
         if not isinstance(item, Text | Image | Document):
-            raise ConfigError(f"{_FORMS}; this one holds {item!r}")
+            raise ConfigError(f"{_FORMS}; this one holds {_shown(item)}")
     return (_checked(Message("user", tuple(prompt))),)  # type: ignore[arg-type]  # they were just looked at
 
 
@@ -388,22 +389,28 @@ def _checked(message: object) -> Message:
         ConfigError: It is none that a model service would take.
     """
     if not isinstance(message, Message):
-        raise ConfigError(f"{_FORMS}; this one holds {message!r} among messages")
+        raise ConfigError(f"{_FORMS}; this one holds {_shown(message)} among messages")
     if message.role not in _ROLES:
         raise ConfigError(
-            f"role is {message.role!r} in {message!r}; it must be one of: {', '.join(_ROLES)}; instructions for the "
+            f"role is {message.role!r} in {_shown(message)}; it must be one of: {', '.join(_ROLES)}; instructions for the "
             f"model go into Agent(system_prompt=...)"
         )
     content = _checked_blocks(message.content, ContentBlock)
     blank = all(isinstance(block, Text) and not block.text.strip() for block in content)
     if blank and (message.role == "user" or not content):  # an assistant's blank text is what a model wrote
-        raise ConfigError(_EMPTY if message.role == "user" else f"{message!r} has no content; leave it out")
+        raise ConfigError(_EMPTY if message.role == "user" else f"{_shown(message)} has no content; leave it out")
     return message if content is message.content else replace(message, content=content)
+
+
+def _shown(given: object) -> str:
+    """What an error quotes of a value: an image's bytes where its type should be are no help to anybody."""
+    text = repr(given)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
 
 
 def _checked_blocks(given: object, kinds: Any) -> tuple[Any, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(block, kinds) for block in given):
-        raise ConfigError(f"content is a list of blocks, such as Text('...'), and this is {given!r}")
+        raise ConfigError(f"content is a list of blocks, such as Text('...'), and this is {_shown(given)}")
     blocks = tuple(checked_block(block) for block in given)
     return given if isinstance(given, tuple) and all(map(is_, given, blocks)) else blocks
 
@@ -433,10 +440,10 @@ def _checked_field(block: object, name: str, given: Any) -> Any:
     if name == "malformed" and isinstance(given, MalformedArguments):
         return checked_block(given)
     if name == "status" and given not in _STATUSES:
-        raise ConfigError(f"status is {given!r} in {block!r}; it must be one of: {', '.join(_STATUSES)}")
+        raise ConfigError(f"status is {_shown(given)} in {_shown(block)}; it must be one of: {', '.join(_STATUSES)}")
     if name == "malformed" or not isinstance(given, str):
         wanted = "MalformedArguments" if name == "malformed" else "a text"
-        raise ConfigError(f"{name} is {given!r} in {block!r}; it must be {wanted}")
+        raise ConfigError(f"{name} is {_shown(given)} in {_shown(block)}; it must be {wanted}")
     return clean_text(given)
 
 
@@ -444,9 +451,9 @@ def _checked_json(block: object, name: str, given: Any) -> Any:
     try:
         as_json = to_json_value(given)
     except ValueError as error:
-        raise ConfigError(f"{block!r} is no JSON: {error}") from error
+        raise ConfigError(f"{_shown(block)} is no JSON: {error}") from error
     if name == "arguments" and not isinstance(as_json, dict):
-        raise ConfigError(f"arguments is {given!r} in {block!r}; it must be a dict")
+        raise ConfigError(f"arguments is {_shown(given)} in {_shown(block)}; it must be a dict")
     return given if given == as_json else as_json
 
 

@@ -20,6 +20,9 @@ from becket import ConfigError, Limits, ModelOptions
         ("top_p", math.nan),
         ("max_tokens", 0),
         ("stop", "END"),
+        ("tool_choice", 5),
+        ("seed", "x"),
+        ("extra", 5),
     ],
 )
 def test_a_bad_model_option_is_refused_by_name(name: str, bad: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from becket._values import JsonValue
 
@@ -49,6 +50,15 @@ class ModelOptions:
         stop: object = self.stop
         if isinstance(stop, str):
             raise ConfigError(f"stop is the text {stop!r}; it must be a tuple of texts: ({stop!r},)")
+        for name, given, kind, wanted in (
+            ("tool_choice", self.tool_choice, str, "'auto', 'any', 'none' or the name of a tool"),
+            ("seed", self.seed, int | None, "a whole number, or None to set none"),
+        ):
+            if not isinstance(given, kind):
+                raise ConfigError(f"{name} is {given!r}; it must be {wanted}")
+        extra: object = self.extra
+        if not isinstance(extra, Mapping):
+            raise ConfigError(f'extra is {extra!r}; it must be a mapping of option names to values: {{"top_k": 20}}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

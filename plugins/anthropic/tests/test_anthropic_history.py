@@ -287,6 +287,12 @@ class TestHead:
         with pytest.raises(ConfigError, match=f"extra has '{name}', which becket itself sets"):
             head(ModelRequest("claude-x", [QUESTION], options=ModelOptions(extra={name: "x"})))
 
+    def test_extra_that_is_no_json_is_refused_in_words(self) -> None:
+        body = Conversation(Writer("anthropic"), Endpoint()).body
+        options = ModelOptions(extra={"x": object()})  # type: ignore[dict-item]  what is refused
+        with pytest.raises(ConfigError, match=r"an option is no JSON: .*; look at ModelOptions\(extra=\.\.\.\)"):
+            body(ModelRequest("claude-x", [QUESTION], options=options))
+
     @pytest.mark.parametrize("extra", [{"tools": {"type": "x"}}, {"output_config": "low"}])
     def test_extra_that_is_joined_with_ours_has_its_form(self, extra: Any) -> None:
         with pytest.raises(ConfigError, match="it must be a"):

@@ -149,6 +149,11 @@ def test_extra_is_left_as_it_was_given() -> None:
     assert given == {"generationConfig": {"topK": 1}, "thinkingConfig": {"thinkingBudget": 0}}
 
 
+def test_extra_that_is_no_json_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match=r"an option is no JSON: .*; look at ModelOptions\(extra=\.\.\.\)"):
+        options(extra={"x": object()})
+
+
 def test_extra_contents_are_refused() -> None:
     with pytest.raises(ConfigError, match="given as the prompt of the run"):
         options(extra={"contents": []})

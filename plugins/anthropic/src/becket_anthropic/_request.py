@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from becket import ToolResult
+from becket import ConfigError, ToolResult
 from becket_wire import Transcript, dumps
 
 from becket_anthropic._head import head_of
@@ -132,7 +132,10 @@ class Conversation:
                 head["thinking"] = {**(head.get("thinking") or {"type": "adaptive"}), **_UNBOUND}
             if container:
                 head["container"] = _with_id(head.get("container"), container)
-            self._head = dumps(head)[:-1] + b',"messages":['
+            try:
+                self._head = dumps(head)[:-1] + b',"messages":['
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ConfigError(f"an option is no JSON: {error}; look at ModelOptions(extra=...)") from error
             self._head_of, self._tools, self._output = of, request.tools, request.output
         return self._head
 

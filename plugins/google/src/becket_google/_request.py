@@ -81,7 +81,10 @@ class Requests:
         """What follows the contents, to the closing brace."""
         made_of = (request.tools, request.options, request.system, request.output)
         if self._made_of is None or not _same(self._made_of, made_of):
-            rest = dumps(_rest(request, self._safety))
+            try:
+                rest = dumps(_rest(request, self._safety))
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ConfigError(f"an option is no JSON: {error}; look at ModelOptions(extra=...)") from error
             self._rest = b"}" if rest == b"{}" else b"," + rest[1:]
             self._made_of = made_of
         return self._rest

@@ -886,3 +886,18 @@ async def test_usage_and_stop_reason_are_those_recorded(path: Path) -> None:
         await make(ScriptedProvider(script)).invoke_async("go")
     result = await make(ReplayProvider.from_file(path)).invoke_async("go")
     assert (result.stop_reason, result.usage) == ("max_tokens", Usage(3, 4))
+
+
+async def test_what_a_provider_keeps_for_the_next_call_is_not_recorded(tmp_path: Path) -> None:
+    """It may be no JSON, such as the messages that it has encoded."""
+
+    class Keeping(ScriptedProvider):
+        async def stream(self, request: ModelRequest) -> AsyncIterator[Any]:
+            request.kept[self] = object()
+            async for event in super().stream(request):
+                yield event
+
+    agent = Agent(Keeping(*RAIN), [weather], runtime=Runtime(discover=False))
+    for record in (True, False):
+        with Recording(tmp_path / "kept.ndjson", record=record):
+            assert (await agent.invoke_async("hi")).text == "It will be rain."

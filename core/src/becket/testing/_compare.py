@@ -22,11 +22,11 @@ _LINES: Final = 120
 
 
 def asked(provider: str, request: ModelRequest) -> dict[str, Any]:
-    """What `request` is, without its key.
+    """What `request` is, without its key and what the provider keeps in it.
 
     Fields that have their defaults are left out, so that a recording holds where a later version has more of them.
     """
-    said: dict[str, Any] = as_json(request)
+    said: dict[str, Any] = as_json(dataclasses.replace(request, kept={}))
     said.pop("key", None)
     return {**said, "model": f"{provider}:{request.model}"}
 

@@ -392,8 +392,8 @@ def _checked(message: object) -> Message:
         raise ConfigError(f"{_FORMS}; this one holds {_shown(message)} among messages")
     if message.role not in _ROLES:
         raise ConfigError(
-            f"role is {message.role!r} in {_shown(message)}; it must be one of: {', '.join(_ROLES)}; instructions for the "
-            f"model go into Agent(system_prompt=...)"
+            f"role is {message.role!r} in {_shown(message)}; it must be one of: {', '.join(_ROLES)}; instructions for "
+            f"the model go into Agent(system_prompt=...)"
         )
     content = _checked_blocks(message.content, ContentBlock)
     blank = all(isinstance(block, Text) and not block.text.strip() for block in content)

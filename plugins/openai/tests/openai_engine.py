@@ -54,6 +54,7 @@ def parameters() -> xllamacpp.CommonParams:
     given.port = 0
     given.n_parallel = SLOTS
     given.n_ctx = SLOTS * CONTEXT
+    given.n_threads_http = 64  # with fewer than connections, the question after slots waits for an answer to end
     given.cpuparams.n_threads = 1  # two would wait for each other wherever the machine has anything else to do
     given.cpuparams_batch.n_threads = 1
     given.warmup = False

@@ -395,3 +395,11 @@ def test_its_import_and_the_making_of_a_provider_are_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  our own
     assert done.stdout.strip() == "[]"
+
+
+def test_a_host_may_give_it_a_default_model() -> None:
+    provider = GoogleProvider(default_model="gemini-2.5-flash")
+    assert provider.default_model == "gemini-2.5-flash"
+    assert [model.name for model in provider.models()] == ["gemini-2.5-flash"]
+    assert GoogleProvider().default_model is None
+    assert list(GoogleProvider().models()) == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from becket import ConfigError, ProviderError
+from becket import ConfigError, ModelInfo, ProviderError
 from becket_wire import plain
 
 from becket_google._dialect import is_gemini, is_gemini_3
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     import pydantic
-    from becket import ModelEvent, ModelInfo, ModelRequest
+    from becket import ModelEvent, ModelRequest
     from becket_wire import Client
 
 __all__ = ["GoogleProvider"]
@@ -57,6 +57,7 @@ class GoogleProvider:
         base_url: Where the service is; else GOOGLE_GEMINI_BASE_URL (GOOGLE_VERTEX_BASE_URL), or Google's address.
         api_version: The version in the paths; else GOOGLE_GENAI_API_VERSION, or `v1` (`v1beta1`). `beta` is the newest:
             the Gemini API knows names such as `gemini-flash-latest` only there.
+        default_model: The model where only the provider is named, as in `Agent(GoogleProvider(...))`.
         vertex: Whether the service is Vertex AI, whose "express mode" takes an API key; else what
             GOOGLE_GENAI_USE_ENTERPRISE or GOOGLE_GENAI_USE_VERTEXAI says, or the Gemini API.
         headers: Further headers of each request, or others in place of ours.
@@ -75,17 +76,22 @@ class GoogleProvider:
         api_key: str | pydantic.SecretStr | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
+        default_model: str | None = None,
         vertex: bool | None = None,
         headers: Mapping[str, str | pydantic.SecretStr] | None = None,
         safety: Mapping[str, str] | None = None,
         settings: Settings | None = None,
     ) -> None:
         said: dict[str, Any] = {"api_key": api_key, "base_url": base_url, "api_version": api_version, "vertex": vertex}
-        said |= {"headers": headers and dict(headers), "safety": safety and dict(safety)}
+        said |= {
+            "default_model": default_model,
+            "headers": headers and dict(headers),
+            "safety": safety and dict(safety),
+        }
         changes = {key: value for key, value in said.items() if value is not None}
         self.name = name
-        self.default_model: str | None = None
         self._settings = replace(settings or Settings(), **changes)
+        self.default_model = self._settings.default_model
         self._skipped: set[str] = set()
         self._client: Client | None = None
 
@@ -93,8 +99,8 @@ class GoogleProvider:
         return f"GoogleProvider({self.name!r})"
 
     def models(self) -> Sequence[ModelInfo]:
-        """None: which there are is the service's to say; see `list_models`."""
-        return ()
+        """The default model, if it has one: what the service offers changes, and `list_models` asks it."""
+        return [ModelInfo(self.default_model)] if self.default_model else []
 
     def takes_schema(self, model: str, /, *, with_tools: bool) -> bool:
         """Whether it is a Gemini, and with tools a Gemini 3 or later: earlier ones take only one of the two."""

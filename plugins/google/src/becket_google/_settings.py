@@ -17,6 +17,8 @@ class Settings(ServiceSettings):
         api_key: The key.
         base_url: Where the service is.
         api_version: The version in its paths.
+        default_model: The model where only the provider is named. A provider that has one offers itself as the default
+            of an environment, so it has none unless you say it.
         vertex: Whether it is Vertex AI.
         headers: Headers of every request besides those that belong to it; one of the same name replaces it.
         safety: Harm categories and their thresholds.
@@ -29,5 +31,6 @@ class Settings(ServiceSettings):
     """
 
     api_version: str | None = None
+    default_model: str | None = None
     vertex: bool | None = None
     safety: dict[str, str] = field(default_factory=dict)

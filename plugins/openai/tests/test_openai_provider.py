@@ -354,3 +354,8 @@ async def test_what_the_environment_says_is_read_at_each_call(monkeypatch: pytes
         assert [received.headers["authorization"] for received in server.requests] == ["Bearer old", "Bearer new"]
         assert server.connections == 1
         await provider.aclose()
+
+
+async def test_a_model_that_is_not_there_is_told_with_how_to_list_those_that_are() -> None:
+    error = await refused(404, {"error": {"message": "The model `m` does not exist.", "code": "model_not_found"}})
+    assert str(error).endswith("does not exist. 'becket models vllm' lists the models that there are")

@@ -385,6 +385,19 @@ async def test_a_page_is_no_answer() -> None:
     assert not error.retryable
 
 
+async def test_a_page_that_does_not_say_that_it_is_one_is_no_answer_either() -> None:
+    error = await refused(Played([b" <!doctype html>\n<title>Sign in</title>\n\n<p>Hello</p>\n"]))
+    assert str(error) == "some answered with an HTML page; set base_url"
+    assert not error.retryable
+
+
+@pytest.mark.parametrize("reply", [Played((), framing="length"), Played.raw(b"HTTP/1.1 204 No Content\r\n\r\n")])
+async def test_nothing_is_no_answer(reply: Played) -> None:
+    error = await refused(reply)
+    assert str(error) in {f"some answered {status} and nothing else; set base_url" for status in (200, 204)}
+    assert not error.retryable
+
+
 async def test_a_document_with_a_good_status_is_an_error_or_no_stream() -> None:
     error = await refused(Played([b"! no"], headers={"Content-Type": "application/json"}))
     assert (str(error), error.status) == ("some answered 200 (vendor): ! no", 200)

@@ -60,7 +60,7 @@ def in_words(error: ErrorBody, status: int | None = None) -> ErrorDetails:
 
 
 def _advice(code: str | None, message: str, daily: str | None) -> str:
-    if code in _KEY_REASONS or code == "UNAUTHENTICATED":
+    if code in _KEY_REASONS or code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return KEY_ADVICE
     if daily:
         return f"{daily} counts by the day: wait for the next, or ask for more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
@@ -94,6 +95,7 @@ class GoogleProvider:
         self.default_model = self._settings.default_model
         self._skipped: set[str] = set()
         self._client: Client | None = None
+        self._making = threading.Lock()
 
     def __repr__(self) -> str:
         return f"GoogleProvider({self.name!r})"
@@ -166,14 +168,15 @@ class GoogleProvider:
 
     def _connected(self) -> Client:
         """The client; what it needs is imported at the first call."""
-        if self._client is None:
-            from becket_wire import Client
+        with self._making:  # two event loops may come here at once
+            if self._client is None:
+                from becket_wire import Client
 
-            from becket_google._errors import explain
+                from becket_google._errors import explain
 
-            hint = f"check base_url in [plugins.google] of your configuration, or {self._service.variable}"
-            self._client = Client(self.name, limits=self._settings.limits, explain=explain, hint=hint)
-        return self._client
+                hint = f"check base_url in [plugins.google] of your configuration, or {self._service.variable}"
+                self._client = Client(self.name, limits=self._settings.limits, explain=explain, hint=hint)
+            return self._client
 
     @property
     def _service(self) -> _Service:

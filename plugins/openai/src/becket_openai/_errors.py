@@ -43,6 +43,7 @@ _PASSING: Final = frozenset(
 )
 _STATUSES: Final = range(400, 600)
 _UNAUTHORIZED: Final = 401
+_NOT_FOUND: Final = 404
 _SHOWN: Final = 300  # characters of a body that is no error document
 
 _NO_TOOLS: Final = (
@@ -59,15 +60,18 @@ _WITHOUT_TOOLS: Final = "choose a model that calls tools, or offer it none (Agen
 _NEVER: Final = ("input is not supported",)  # llama.cpp, of images and sounds, with the status of what passes
 
 
-def explanation(key_advice: str) -> Explain:
+def explanation(key_advice: str, name: str) -> Explain:
     """What reads the error documents of one endpoint.
 
     Args:
         key_advice: What to do where the key is refused, or missing.
+        name: The provider's name.
     """
 
     def read(status: int, body: bytes) -> ErrorDetails | None:
         said = explain(status, body)
+        if status == _NOT_FOUND and said is not None and not said.advice:
+            return replace(said, advice=f"'becket models {name}' lists the models that there are")
         if status != _UNAUTHORIZED:
             return said
         if said is None:  # what stands before a service refuses a key in its own way

@@ -177,4 +177,6 @@ class OpenAIProvider:
         from becket_openai._errors import explanation
 
         advice = Advice(self.name)
-        return Client(self.name, limits=self._endpoint.limits, explain=explanation(advice.key), hint=advice.url)
+        return Client(
+            self.name, limits=self._endpoint.limits, explain=explanation(advice.key, self.name), hint=advice.url
+        )

@@ -29,6 +29,7 @@ __all__ = ["Reply"]
 _ERROR_BODY: Final = 64 * 1024  # bytes of an error document that are read
 _ERROR_SECONDS: Final = 5.0  # how long the whole of one is waited for; it comes with its status as a rule
 _DOCUMENT: Final = 16 * 1024 * 1024  # bytes of a list of models
+_NO_CONTENT: Final = 204
 _REST: Final = 0.1  # seconds that the end of a body is waited for once the answer is complete
 _QUOTED: Final = 200  # characters of an event that is no JSON
 
@@ -146,6 +147,12 @@ class Reply:
         """The error of an event or a line that does not end."""
         return self._voice.make(f"{self._voice.provider} sent {error}", retryable=False)
 
+    def no_stream(self, what: str) -> ProviderError:
+        """The error of a good status with something else behind it."""
+        return self._voice.make(
+            f"{self._voice.provider} answered with {what}", self._hint, status=self.status, retryable=False
+        )
+
     async def check(self, *, stream: bool) -> None:
         """Refuse what is no stream, or no JSON document.
 
@@ -166,15 +173,19 @@ class Reply:
                 status=status,
                 retryable=False,
             )
-        if 200 <= status < 300 and kind != "text/html" and not (stream and kind == "application/json"):  # noqa: PLR2004
+        good = 200 <= status < 300  # noqa: PLR2004  the class of success
+        if good and (status == _NO_CONTENT or self._exchange.headers.get("content-length") == "0"):
+            raise voice.make(
+                f"{voice.provider} answered {status} and nothing else", self._hint, status=status, retryable=False
+            )
+        if good and kind != "text/html" and not (stream and kind == "application/json"):
             return
         body = await self._error_body()
         details = self._explain(status, body) if self._explain is not None else None
         if details is not None:
             raise voice.of(details)
-        if 200 <= status < 300:  # noqa: PLR2004  the class of success
-            what = "an HTML page" if kind == "text/html" else "a JSON document that is no stream"
-            raise voice.make(f"{voice.provider} answered with {what}", self._hint, status=status, retryable=False)
+        if good:
+            raise self.no_stream("an HTML page" if kind == "text/html" else "a JSON document that is no stream")
         raise voice.unexplained(body, self._hint if status == 404 else "")  # noqa: PLR2004  not found
 
     async def document(self) -> bytes:
@@ -220,12 +231,13 @@ class Reply:
 class _Batches:
     """What the reads of a body bring, split."""
 
-    __slots__ = ("_read", "_reply", "_splitter")
+    __slots__ = ("_begin", "_read", "_reply", "_splitter")
 
     def __init__(self, reply: Reply, splitter: EventSplitter | LineSplitter) -> None:
         self._reply = reply
         self._splitter = splitter
         self._read = reply.read
+        self._begin: bytes | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -233,6 +245,8 @@ class _Batches:
     async def __anext__(self) -> list[bytes]:
         feed = self._splitter.feed
         while chunk := await self._read():
+            if self._begin is None:
+                self._begin = chunk[:64].lstrip()
             try:
                 batch = feed(chunk)
             except TooLongError as error:
@@ -241,4 +255,6 @@ class _Batches:
                 return batch
         if last := self._splitter.close():
             return last
+        if self._begin is not None and self._begin.startswith(b"<"):  # a page that does not say that it is one
+            raise self._reply.no_stream("an HTML page")
         raise StopAsyncIteration

@@ -284,14 +284,11 @@ async def test_all_of_them_in_turn_are_one_conversation(name: str) -> None:
     assert _checked(last, (await _run(last, history, last.text()))[0], 8).count("4 and 6.") == 4
 
 
-@pytest.mark.parametrize("name", SERVICES)
-async def test_messages_are_encoded_once(name: str) -> None:
-    """What a service is sent again is the same bytes as before, with what is new behind them."""
-    service, history = SERVICES[name], list[Message]()
-    first, second = await _run(service, history, service.calls(), service.text())
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "messages"])
+async def test_what_was_sent_is_sent_again_as_it_was(name: str) -> None:
+    """With what is new behind it: services know a prompt again by its beginning. Messages has marks for that."""
+    service = SERVICES[name]
+    first, second = await _run(service, list[Message](), service.calls(), service.text())
     key = next(key for key in ("messages", "input", "contents") if key in first)
-    kept = [{**message, "content": message.get("content")} for message in first[key]]
-    again = [{**message, "content": message.get("content")} for message in second[key]][: len(kept)]
+    assert second[key][: len(first[key])] == first[key]
     assert len(second[key]) > len(first[key])
-    if name != "messages":  # there the mark of the cache moves on
-        assert again == kept

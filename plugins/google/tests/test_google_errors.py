@@ -92,3 +92,10 @@ def test_details_of_any_form_are_looked_at_with_care() -> None:
     told = explain(429, document({}, {"@type": 5}, {"@type": f"{RPC}QuotaFailure", "violations": "x"}))
     assert told is not None
     assert told.code == "RESOURCE_EXHAUSTED"
+
+
+def test_a_key_that_may_not_is_told_with_where_it_is_set() -> None:
+    body = b'{"error": {"code": 403, "message": "No.", "status": "PERMISSION_DENIED"}}'
+    said = explain(403, body)
+    assert said is not None
+    assert "GEMINI_API_KEY" in said.advice

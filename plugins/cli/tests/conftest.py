@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BECKET = str(Path(sys.executable).with_name("becket"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals() -> Iterator[None]:
+    """Ctrl-C means something to the commands started here, also where a shell has started the tests in the background.
+
+    It has them ignore these signals then, and so do the processes that they start.
+    """
+    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def install(folder: Path, name: str, source: str, *, version: str = "1.0", requires: str = "") -> None:

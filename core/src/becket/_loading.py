@@ -23,6 +23,7 @@ from becket.policies import Policy
 from becket.providers import Provider
 from becket.sinks import Sink
 from becket.tools import AnyTool, Tool
+from becket.wires import AnyWire, SocketWire, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,14 +37,15 @@ __all__ = ["Choice", "PluginSet"]
 
 T = TypeVar("T")
 
-Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies", "masks"]
+Kind: TypeAlias = Literal["tools", "providers", "sinks", "policies", "masks", "wires"]
 
-_KINDS: Final[dict[Kind, type]] = {
-    "tools": Tool,
-    "providers": Provider,
-    "sinks": Sink,
-    "policies": Policy,
-    "masks": Mask,
+_KINDS: Final[dict[Kind, tuple[type, ...]]] = {
+    "tools": (Tool,),
+    "providers": (Provider,),
+    "sinks": (Sink,),
+    "policies": (Policy,),
+    "masks": (Mask,),
+    "wires": (Wire, SocketWire),
 }
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
@@ -127,13 +129,25 @@ class PluginSet:
         sinks: The sinks.
         policies: The policies.
         masks: The masks, in the order of the plugins; those of a plugin that is not usable refuse.
+        wires: The wires.
         hooks: The hooks that are called in a run.
 
     Raises:
         PluginError: With `choice.strict`, a plugin could not be used.
     """
 
-    __slots__ = ("_choice", "_entries", "_find_model", "hooks", "masks", "policies", "providers", "sinks", "tools")
+    __slots__ = (
+        "_choice",
+        "_entries",
+        "_find_model",
+        "hooks",
+        "masks",
+        "policies",
+        "providers",
+        "sinks",
+        "tools",
+        "wires",
+    )
 
     def __init__(
         self,
@@ -161,6 +175,7 @@ class PluginSet:
         self.providers: Registry[Provider] = self._registry("providers", "provider")
         self.sinks: Registry[Sink] = self._registry("sinks", "sink")
         self.policies: Registry[Policy] = self._registry("policies", "policy")
+        self.wires: Registry[AnyWire] = self._registry("wires", "wire")
         self.masks = tuple(self._masks())
         self.hooks = HookTable.of(
             {name: [self._implementation(*pair) for pair in self._hooks(name)] for name in RUN_HOOKS}
@@ -384,11 +399,11 @@ def _declared(hook: Hook | None) -> type | None:
 
 def _checked(kind: Kind, item: object, known: Iterable[Any]) -> object:
     """The item, if a plugin may contribute it."""
-    wanted = _KINDS[kind].__name__
+    wanted = _KINDS[kind][0].__name__
     if inspect.isclass(item):
         raise TypeError(f"it gave the class {item.__qualname__}; give an object, as in {item.__qualname__}()")
     if not isinstance(item, _KINDS[kind]):
-        raise TypeError(f"it gave {item!r}, which is no {wanted}")
+        raise TypeError(f"it gave {item!r}, which is no {' and no '.join(one.__name__ for one in _KINDS[kind])}")
     name: object = getattr(item, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"it gave a {wanted} with the name {name!r}; a name has letters, digits, '-' and '_'")

@@ -147,6 +147,31 @@ class Agent:
         return self._resolved().model_id
 
     @property
+    def system_prompt(self) -> str:
+        """The instructions that it was given."""
+        return self._given["system_prompt"]
+
+    @property
+    def options(self) -> ModelOptions:
+        """How the model is to answer."""
+        return self._resolved().options
+
+    @property
+    def limits(self) -> Limits:
+        """What a run may use."""
+        return self._resolved().limits
+
+    @property
+    def approver(self) -> Approver | None:
+        """Who is asked about tool calls."""
+        return self._given["approver"]
+
+    @property
+    def runtime(self) -> Runtime:
+        """The plugins and shared resources that it uses."""
+        return self._used_runtime()
+
+    @property
     def tools(self) -> Mapping[str, AnyTool]:
         """The tools by name."""
         return self._resolved().tools

@@ -9,6 +9,8 @@
     |-- ProviderError    the remote side's: a model service refused or failed
     |-- OutputError      the model's: its answer never fitted the type that was asked for
     |-- SessionError     a conversation's: another run goes on in it, it was changed elsewhere, or its store failed
+    |-- RequestError     a client's: what it sent to a server cannot be served
+    |-- EventsDropped    a reader's: it comes back too late, events that it has not seen are no longer there
     `-- ToolError        raised by a tool on purpose: its text goes to the model
 
 A message says what happened, who it concerns, and what to do next.
@@ -17,15 +19,22 @@ A message says what happened, who it concerns, and what to do next.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from becket._values import JsonValue
 
 __all__ = [
     "BecketError",
     "ConfigError",
+    "EventsDropped",
     "OutputError",
     "PluginError",
     "ProtocolError",
     "ProviderError",
+    "RequestError",
     "SessionError",
     "ToolError",
 ]
@@ -127,6 +136,53 @@ class SessionError(BecketError):
     def __reduce__(self) -> tuple[Any, ...]:
         # As for PluginError.
         return functools.partial(type(self), session_id=self.session_id), self.args, self.__dict__
+
+
+class RequestError(BecketError):
+    """A client's request cannot be served as it is. Its text is what the client gets to read.
+
+    Attributes:
+        status: The HTTP status, from 400.
+        code: A word for programs, such as `unknown_agent`.
+        retry_after: Seconds after which the same request may succeed, or None.
+        members: What else the body of the answer says, as JSON.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        code: str = "bad_request",
+        retry_after: float | None = None,
+        members: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.members: Mapping[str, JsonValue] = members or {}
+
+
+class EventsDropped(BecketError):  # noqa: N818  what has become of them; the reader made no mistake
+    """A reader asks for events of a run that are no longer kept.
+
+    Attributes:
+        run_id: The run.
+        after: The last `seq` that the reader has seen.
+        dropped: The last `seq` that is gone; the reader can go on after that.
+    """
+
+    def __init__(self, message: str, *, run_id: str, after: int, dropped: int) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.after = after
+        self.dropped = dropped
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As for PluginError.
+        made = functools.partial(type(self), run_id=self.run_id, after=self.after, dropped=self.dropped)
+        return made, self.args, self.__dict__
 
 
 class ToolError(BecketError):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from becket.session import SessionStore
     from becket.sinks import RunInfo, Sink
     from becket.tools import AnyTool
+    from becket.wires import AnyWire
 
 __all__ = [
     "after_model_call",
@@ -60,6 +61,7 @@ __all__ = [
     "register_providers",
     "register_sinks",
     "register_tools",
+    "register_wires",
     "system_prompt",
     "transform_messages",
 ]
@@ -127,6 +129,11 @@ def register_masks(config: Any) -> Iterable[Mask] | None:
     Each mask gets what those before it have left; see `becket.masks`. It fails closed: while a plugin that implements
     this hook is quarantined, for whatever reason, every run of the runtime fails with a `PluginError` that says so.
     """
+
+
+@hookspec
+def register_wires(config: Any) -> Iterable[AnyWire] | None:
+    """The formats that the plugin can answer clients in, see `becket.wires`. A server gives each one a route."""
 
 
 @hookspec

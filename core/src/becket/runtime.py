@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from becket.session import SessionStore
     from becket.sinks import RunInfo
     from becket.tools import AnyTool
+    from becket.wires import AnyWire
 
 __all__ = ["VERSION", "Runtime", "default_runtime", "set_default_runtime"]
 
@@ -210,6 +211,11 @@ class Runtime:
     def policies(self) -> tuple[Policy, ...]:
         """The policies that decide in every run."""
         return self._policies
+
+    @property
+    def wires(self) -> Registry[AnyWire]:
+        """The formats for clients that plugins make available; a server gives each one a route."""
+        return self._set.wires
 
     @property
     def hooks(self) -> HookTable:

@@ -12,6 +12,7 @@ from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, call
 from becket.testing.loopback import LoopbackServer, Played, Received
 from becket.testing.recording import Recording
 from becket.testing.replay import ReplayError, ReplayProvider
+from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
@@ -29,6 +30,7 @@ __all__ = [
     "Recording",
     "ReplayError",
     "ReplayProvider",
+    "Scenarios",
     "ScriptedProvider",
     "SessionStoreConformance",
     "calls",

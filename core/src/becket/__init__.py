@@ -24,10 +24,12 @@ from becket.content import (
 from becket.errors import (
     BecketError,
     ConfigError,
+    EventsDropped,
     OutputError,
     PluginError,
     ProtocolError,
     ProviderError,
+    RequestError,
     SessionError,
     ToolError,
 )
@@ -82,7 +84,7 @@ from becket.providers import (
 from becket.retries import Backoff, RetryPolicy
 from becket.runtime import VERSION, Runtime, default_runtime, set_default_runtime
 from becket.sinks import BatchSinkRun, RunInfo, Sink, SinkRun
-from becket.stream import AgentStream
+from becket.stream import AgentStream, LogReader
 from becket.tools import AnyTool, Tool, ToolContext, tool
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "EventLog",
+    "EventsDropped",
     "Extension",
     "ExtensionDelta",
     "HookContext",
@@ -123,6 +126,7 @@ __all__ = [
     "Json",
     "Limits",
     "ListingProvider",
+    "LogReader",
     "MalformedArguments",
     "Mask",
     "MaskStream",
@@ -152,6 +156,7 @@ __all__ = [
     "ProviderError",
     "Reasoning",
     "ReasoningDelta",
+    "RequestError",
     "RetryPolicy",
     "RetryScheduled",
     "RoutingProvider",

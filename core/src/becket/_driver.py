@@ -14,8 +14,9 @@ from becket import _plan
 from becket._alarm import Alarm
 from becket._backend import current_backend
 from becket._budget import Budget
-from becket._buffer import Buffer
+from becket._buffer import Buffer, NoBuffer
 from becket._calls import unwrap
+from becket._follow import LogReader
 from becket._inprocess import GRACE, InProcessEffects
 from becket._log import logger
 from becket._nesting import Place, check_depth, current_place, inherited, mark
@@ -29,7 +30,7 @@ from becket.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from becket._backend import Backend
+    from becket._backend import Backend, Gate
     from becket._plan import RunPlan
     from becket._sessions import SessionRun
     from becket.content import Message, StopReason
@@ -68,6 +69,7 @@ class Driver:
         "_place",
         "_plan",
         "_prompt",
+        "_reader",
         "_runtime",
         "_scope",
         "_session",
@@ -97,10 +99,12 @@ class Driver:
         history: list[Message],
         context: object,
         session: SessionRun | None = None,
+        detach: bool = False,
     ) -> None:
         self.turn = Turn(os.urandom(16).hex(), history)
         self.state: Literal["new", "running", "over"] = "new"
-        self.buffer = Buffer()
+        self.buffer = NoBuffer() if detach else Buffer()
+        self._reader = LogReader(self, 0) if detach else None
         self._plan = plan
         self._runtime = runtime
         self._prompt = prompt
@@ -127,33 +131,78 @@ class Driver:
 
     async def next(self) -> Event:
         """Wait for the next event."""
+        if not await self._waited():
+            raise StopAsyncIteration
+        if self._reader is not None:
+            return await anext(self._reader)
+        event = self.buffer.items.popleft()
+        self.buffer.taken()
+        return event
+
+    async def read(self, most: int) -> list[Event]:
+        """Wait for events; none where the run is over."""
+        return self.ready(most) if await self._waited() else []
+
+    def ready(self, most: int) -> list[Event]:
+        """The events that are there."""
+        if self._reader is not None:
+            return [] if self._closed else self._reader.ready(most)
+        items = self.buffer.items
+        if len(items) <= most:
+            events = list(items)
+            items.clear()
+        else:
+            events = [items.popleft() for _ in range(most)]
+        if events:
+            self.buffer.taken()
+        return events
+
+    def unread(self, events: list[Event]) -> None:
+        """Take back events that were read last."""
+        if self._reader is not None:
+            self._reader.unread(events)
+        else:
+            self.buffer.put_back(events)
+
+    async def _waited(self) -> bool:
+        """Wait until there is an event. False where there will be none.
+
+        Raises:
+            Exception: Whatever ended the run.
+        """
         if self.state == "new":
             self.start()
         if self._closed:
-            raise StopAsyncIteration
-        buffer = self.buffer
-        await buffer.wait()
-        # On asyncio a scope's cancellation passes over a task whose future is done, as it always is where the run is
-        # faster than the reader. Before the pop, so that no event is lost.
-        await checkpoint_if_cancelled()
-        if buffer.items:
-            event = buffer.items.popleft()
-            buffer.taken()
-            return event
+            return False
+        if self._reader is not None:
+            if events := await self._reader.read():
+                self._reader.unread(events)
+                return True
+        else:
+            await self.buffer.wait()
+            # On asyncio a scope's cancellation passes over a task whose future is done, as it always is where the run
+            # is faster than the reader. Before anything is taken, so that no event is lost.
+            await checkpoint_if_cancelled()
+            if self.buffer.items:
+                return True
         failure, self._failure = self._failure, None
         if failure is None or self._closed:
-            raise StopAsyncIteration
+            return False
         try:
             raise failure
         finally:
             del failure  # the traceback would hold the exception that holds it
 
     async def close(self, grace: float) -> None:
-        """End the run and the reading of it."""
-        self._closed = self._leaving = True
+        """End the run and the reading of it; of a run that is detached, the reading alone."""
+        self._closed = True
         if self.state == "new":
+            self._leaving = True
             self.state = "over"
             return
+        if self._reader is not None:
+            return
+        self._leaving = True
         self.buffer.drop()
         if self.state == "over":
             return
@@ -164,6 +213,8 @@ class Driver:
 
     def dropped(self) -> None:
         """Nobody holds the handle. Called in any thread, in the middle of anything: only posts."""
+        if self._reader is not None:
+            return
         self._leaving = True
         self._backend.post(self._drop)
 
@@ -225,6 +276,21 @@ class Driver:
     async def ended(self) -> None:
         """Wait until the run is over; on the event loop that it lives on."""
         await self._finished.wait()
+
+    def gate(self) -> Gate:
+        """A place to wait at, on the event loop that the run lives in.
+
+        Raises:
+            RuntimeError: The caller runs on another one.
+        """
+        if not self._backend.here():
+            raise RuntimeError("a run is followed on the event loop that it lives in; call this from there")
+        return self._backend.gate()
+
+    @property
+    def nested(self) -> bool:
+        """Whether its events are in the log of a run above."""
+        return self._effects.is_nested
 
     def is_here(self) -> bool:
         """Whether the run lives on the event loop of the caller."""

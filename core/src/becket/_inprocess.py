@@ -139,6 +139,11 @@ class InProcessEffects:
         )
 
     @property
+    def is_nested(self) -> bool:
+        """Whether its events are in the log of a run above."""
+        return self._above is not None
+
+    @property
     def ending(self) -> StopReason | None:
         """Why the run is to end early, or None: it was cancelled, or a budget is used up."""
         if self.stopped is not None or self._budget is None:

@@ -47,6 +47,12 @@ class _RunOptions(TypedDict, total=False):
     limits: Limits | None
 
 
+class _StreamOptions(_RunOptions, total=False):
+    """The same for a run whose stream is handed out."""
+
+    detach: bool
+
+
 class _Changes(TypedDict, total=False):
     model: str | Provider | None
     tools: Sequence[AnyTool | str]
@@ -185,16 +191,18 @@ class Agent:
         return Agent(**given)
 
     @overload
-    def stream_async(self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]) -> AgentStream[T]: ...
-
-    @overload
     def stream_async(
-        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_StreamOptions]
     ) -> AgentStream[T]: ...
 
     @overload
     def stream_async(
-        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_StreamOptions]
+    ) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_StreamOptions]
     ) -> AgentStream[Any]: ...
 
     def stream_async(
@@ -205,6 +213,7 @@ class Agent:
         history: Sequence[Message] = (),
         context: object = None,
         limits: Limits | None = None,
+        detach: bool = False,
     ) -> AgentStream[Any]:
         """Run the agent, and stream what happens as events.
 
@@ -217,12 +226,16 @@ class Agent:
             history: Messages that come before the prompt; not changed.
             context: Any object; tools get it as `ToolContext.context`.
             limits: The limits of this run, instead of the agent's.
+            detach: Whether the run goes on without a reader. It then does not wait for one either: the stream reads the
+                runtime's event log, which is bounded, and leaving it does not end the run, but `stream.cancel` does. It
+                ends with the `Runtime` that is open on this event loop, if one is. In a tool it is over with the call.
 
         Raises:
             ConfigError: The prompt is empty or is none, no model is to be had, or the output's type cannot be read from
                 JSON.
+            EventsDropped: From a detached run's stream: it was read slower than the log is long.
         """
-        return self._stream(prompt, output=output, history=history, context=context, limits=limits)
+        return self._stream(prompt, output=output, history=history, context=context, limits=limits, detach=detach)
 
     @overload
     async def invoke_async(
@@ -296,11 +309,15 @@ class Agent:
         session: SessionRun | None = None,
         context: object = None,
         limits: Limits | None = None,
+        detach: bool = False,
     ) -> AgentStream[Any]:
         """The stream of a run that goes on from a history, or in a session."""
         plan = self._resolved(limits, output)
         earlier, asked = to_conversation(history, prompt)
-        return AgentStream(Driver(plan, self._used_runtime(), asked, history=earlier, context=context, session=session))
+        runtime = self._used_runtime()
+        return AgentStream(
+            Driver(plan, runtime, asked, history=earlier, context=context, session=session, detach=detach)
+        )
 
     def _call(self, work: Callable[[], Awaitable[AgentResult[Any]]]) -> AgentResult[Any]:
         return self._used_runtime().call(work)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+from becket.errors import ConfigError
 from becket.events import (
     DecisionMade,
     DecisionRequested,
@@ -70,7 +72,24 @@ class EventLog(Protocol):
     """Where a run's events are recorded before a sink or a reader sees them.
 
     One log serves a root run and those nested in it.
+
+    Attributes:
+        last: The `seq` of the last event that was recorded, 0 where none was.
+        dropped: The `seq` up to which events are no longer there, since the log is bounded; 0 where it is not. Gaps
+            that a log leaves on purpose, such as deltas whose message it has, are none of these.
     """
+
+    if TYPE_CHECKING:  # only read, so that a property will do
+
+        @property
+        def last(self) -> int:
+            """As said above."""
+            ...
+
+        @property
+        def dropped(self) -> int:
+            """As said above."""
+            ...
 
     def append(self, event: Event, /) -> bool:
         """Record `event`, and give it the next `seq`, from 1 without a gap.
@@ -83,8 +102,8 @@ class EventLog(Protocol):
         """Wait until what was appended lasts. Called once a cycle, and when the run is over."""
         ...
 
-    def after(self, seq: int, /) -> list[Event]:
-        """The recorded events after `seq`, oldest first, as far as they are still there."""
+    def after(self, seq: int, /, most: int | None = None) -> list[Event]:
+        """The recorded events after `seq`, oldest first, as far as they are still there; at most so many."""
         ...
 
 
@@ -92,26 +111,47 @@ class MemoryLog:
     """The last events of a run, in memory.
 
     Args:
-        keep: How many.
+        keep: How many, at least 1.
+
+    Raises:
+        ConfigError: `keep` is no such number.
     """
 
-    __slots__ = ("_events", "_last")
+    __slots__ = ("_events", "last")
 
     def __init__(self, keep: int = 256) -> None:
+        if keep < 1:
+            raise ConfigError(f"keep is {keep}; it must be 1 or above, or no reader could ever come back")
         self._events: deque[Event] = deque(maxlen=keep)
-        self._last = 0
+        self.last = 0
+
+    @property
+    def dropped(self) -> int:
+        """The `seq` up to which events are no longer there."""
+        return self.last - len(self._events)
 
     def append(self, event: Event, /) -> bool:
         """Record `event`. It is never there already: this log ends with the process, and nothing is resumed from it."""
-        self._last += 1
+        self.last += 1
         stamped: Any = event
-        stamped.seq = self._last
+        stamped.seq = self.last
         self._events.append(event)
         return True
 
     async def flush(self) -> None:
         """Nothing to wait for."""
 
-    def after(self, seq: int, /) -> list[Event]:
-        """The recorded events after `seq`, as far as they are still there."""
-        return [event for event in self._events if event.seq > seq]
+    def after(self, seq: int, /, most: int | None = None) -> list[Event]:
+        """The recorded events after `seq`, as far as they are still there; at most so many."""
+        events = self._events
+        first = max(seq - self.dropped, 0)  # every event is there from `dropped` on, one for each `seq`
+        left = len(events) - first
+        if left <= 0:
+            return []
+        if most is None or left <= most:
+            newest = [
+                event for event, _ in zip(reversed(events), range(left), strict=False)
+            ]  # a live reader is near the end
+            newest.reverse()
+            return newest
+        return list(islice(events, first, first + most))

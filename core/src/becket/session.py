@@ -232,6 +232,12 @@ class _RunOptions(TypedDict, total=False):
     limits: Limits | None
 
 
+class _StreamOptions(_RunOptions, total=False):
+    """The same for a run whose stream is handed out."""
+
+    detach: bool
+
+
 class Session:
     """A conversation: runs that each begin where the one before ended. Made by `Agent.session`; costs nothing to make.
 
@@ -269,20 +275,28 @@ class Session:
     # -- runs ------------------------------------------------------------------------------------------------------
 
     @overload
-    def stream_async(self, prompt: Prompt, *, output: Output[T], **options: Unpack[_RunOptions]) -> AgentStream[T]: ...
-
-    @overload
     def stream_async(
-        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_RunOptions]
+        self, prompt: Prompt, *, output: Output[T], **options: Unpack[_StreamOptions]
     ) -> AgentStream[T]: ...
 
     @overload
     def stream_async(
-        self, prompt: Prompt, *, output: None = None, **options: Unpack[_RunOptions]
+        self, prompt: Prompt, *, output: TypeForm[T], **options: Unpack[_StreamOptions]
+    ) -> AgentStream[T]: ...
+
+    @overload
+    def stream_async(
+        self, prompt: Prompt, *, output: None = None, **options: Unpack[_StreamOptions]
     ) -> AgentStream[Any]: ...
 
     def stream_async(
-        self, prompt: Prompt, *, output: Any = None, context: object = None, limits: Limits | None = None
+        self,
+        prompt: Prompt,
+        *,
+        output: Any = None,
+        context: object = None,
+        limits: Limits | None = None,
+        detach: bool = False,
     ) -> AgentStream[Any]:
         """Go on with the conversation, and stream what happens; as `Agent.stream_async`, whose arguments these are.
 
@@ -296,7 +310,7 @@ class Session:
 
         run = SessionRun(self._store, self._id)
         stream = self._agent._stream  # noqa: SLF001  its other half
-        return stream(prompt, output=output, session=run, context=context, limits=limits)
+        return stream(prompt, output=output, session=run, context=context, limits=limits, detach=detach)
 
     @overload
     async def invoke_async(

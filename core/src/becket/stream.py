@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+from becket._follow import LogReader
 from becket._inprocess import GRACE
 from becket.content import AgentResult
 from becket.events import RunFinished
@@ -29,7 +30,7 @@ else:
 
     _T_co = TypeVar("_T_co", covariant=True)
 
-__all__ = ["AgentStream", "result_of"]
+__all__ = ["AgentStream", "LogReader", "result_of"]
 
 
 class AgentStream(Generic[_T_co]):
@@ -57,6 +58,11 @@ class AgentStream(Generic[_T_co]):
     def run_id(self) -> str:
         """The run's id."""
         return self._driver.turn.run_id
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is over and cleaned up; what was not read of it may still be there."""
+        return self._driver.state == "over"
 
     @property
     def output(self) -> _T_co | None:
@@ -89,6 +95,44 @@ class AgentStream(Generic[_T_co]):
         except BaseException:
             del self  # a traceback that is kept must not keep the run
             raise
+
+    async def read(self, most: int = 256) -> list[Event]:
+        """The events that are there, at least one and at most so many; none once the run is over, or the stream closed.
+
+        What `async for` gives one by one, for who passes events on: those that come together can go on together.
+
+        Raises:
+            RuntimeError: Another task is reading.
+            Exception: Whatever ended the run, after its `run_failed`.
+        """
+        if events := self._driver.ready(most):
+            return events
+        try:
+            return await self._driver.read(most)
+        except BaseException:
+            del self  # as above
+            raise
+
+    def ready(self, most: int = 256) -> list[Event]:
+        """As `read`, without waiting: none where none is there now. It starts nothing."""
+        return self._driver.ready(most)
+
+    def unread(self, events: list[Event]) -> None:
+        """Give back events that were read last, for whoever reads on."""
+        self._driver.unread(events)
+
+    def follow(self, after: int = 0) -> LogReader:
+        """Another reader of the run, in any number, which reads the event log: what is there, then what comes.
+
+        It puts no pressure on the run. A run that is not detached waits for its stream to be read all the same.
+
+        Args:
+            after: The `seq` of the last event that was seen; 0 to begin with the first.
+
+        Raises:
+            ConfigError: `after` is below 0.
+        """
+        return LogReader(self._driver, after)
 
     async def __aenter__(self) -> Self:
         self._driver.start()
@@ -127,7 +171,8 @@ class AgentStream(Generic[_T_co]):
         """Cancel the run, stop reading, and wait until its tools have cleaned up.
 
         Safe to call twice and from any task. Events that were not read are dropped; the sinks have seen them. From
-        within one of the run's own tools it cancels and does not wait.
+        within one of the run's own tools it cancels and does not wait. A run that is detached goes on; it is only read
+        no more.
 
         Args:
             grace: Seconds to wait for clean-up. What has not finished by then is logged by name and left behind.

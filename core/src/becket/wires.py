@@ -2,8 +2,8 @@
 
 A wire is a definition that serves any number of requests, found by its name, as plugins give it with the hook
 `register_wires`. It does no input or output of its own: a server, such as becket-serve, gives it a route, reads the
-request, starts the run, and sends what the wire's encoder makes of each event. So a wire can be tested without a server,
-and serves in any of them.
+request, starts the run, and sends what the wire's encoder makes of each event. So a wire can be tested without a
+server, and serves in any of them.
 
 A wire over a connection that goes both ways is a `SocketWire`.
 """

@@ -58,6 +58,31 @@ _TEXTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+_SCRIPTS: Final[Mapping[str, list[Step]]] = MappingProxyType(
+    {
+        "text": text("Hello", ", ", "world."),
+        "tools": calls(("slow", {"seconds": 1}), ("fast", {})),
+        "progress": calls(("count", {"to": 3})),
+        "reasoning": [
+            ReasoningDelta("Six times "),
+            ReasoningDelta("seven."),
+            ReasoningDelta(signature="c2lnbmVk"),
+            TextDelta("It is ", 1),
+            TextDelta("42.", 1),
+            ModelFinished("end_turn", Usage(10, 5)),
+        ],
+        "fails first": [ProviderError("the service is overloaded", provider="scripted", status=529, code="overloaded")],
+        "fails midway": [TextDelta("so far "), ProviderError("the line was cut", provider="scripted")],
+        "idle tool": calls(("wait", {})),
+        "asks": calls(("change", {"value": 7})),
+        "nested": calls(("helper", {"prompt": "and you?"})),
+        "malformed": [ToolCallDelta("call-1", "fast", '{"broken": ', 1), ModelFinished("tool_use", Usage(10, 1))],
+        "unicode": text(*UNICODE),
+    }
+)
+"""What the model says first, but for what waits and what is long."""
+
+
 class Scenarios:
     """An agent that does what its prompt names, as the real thing would: its events come from the loop.
 
@@ -130,43 +155,13 @@ class Scenarios:
             return text(*_after_tools(name, results, said))
         return self._begin(name)
 
-    def _begin(self, name: str) -> Iterable[Step]:  # noqa: PLR0911  one for each scenario
-        match name:
-            case "text":
-                return text("Hello", ", ", "world.")
-            case "tools":
-                return calls(("slow", {"seconds": 1}), ("fast", {}))
-            case "progress":
-                return calls(("count", {"to": 3}))
-            case "reasoning":
-                return [
-                    ReasoningDelta("Six times "),
-                    ReasoningDelta("seven."),
-                    ReasoningDelta(signature="c2lnbmVk"),
-                    TextDelta("It is ", 1),
-                    TextDelta("42.", 1),
-                    ModelFinished("end_turn", Usage(10, 5)),
-                ]
-            case "fails first":
-                return [ProviderError("the service is overloaded", provider="scripted", status=529, code="overloaded")]
-            case "fails midway":
-                return [TextDelta("so far "), ProviderError("the line was cut", provider="scripted")]
-            case "held":
-                return [TextDelta("so far "), self._hold]
-            case "idle tool":
-                return calls(("wait", {}))
-            case "asks":
-                return calls(("change", {"value": 7}))
-            case "nested":
-                return calls(("helper", {"prompt": "and you?"}))
-            case "malformed":
-                return [ToolCallDelta("call-1", "fast", '{"broken": ', 1), ModelFinished("tool_use", Usage(10, 1))]
-            case "unicode":
-                return text(*UNICODE)
-            case "flood":
-                return _flood()
-            case _:
-                return text("There is no scenario ", repr(name), "; there are: ", ", ".join(self.names))
+    def _begin(self, name: str) -> Iterable[Step]:
+        if name == "held":
+            return [TextDelta("so far "), self._hold]
+        if name == "flood":
+            return _flood()
+        unknown = text("There is no scenario ", repr(name), "; there are: ", ", ".join(self.names))
+        return _SCRIPTS.get(name, unknown)
 
     async def _hold(self) -> None:
         self.waiting += 1

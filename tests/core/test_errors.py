@@ -10,16 +10,20 @@ import pytest
 from becket import (
     BecketError,
     ConfigError,
+    EventsDropped,
     OutputError,
     PluginError,
     ProtocolError,
     ProviderError,
+    RequestError,
     SessionError,
     ToolError,
 )
 
 ERRORS = [
     ConfigError("a"),
+    EventsDropped("g", run_id="run", after=1, dropped=7),
+    RequestError("h", status=429, code="busy", retry_after=1.0, members={"limit": 3}),
     ProtocolError("b"),
     SessionError("s", session_id="chat", running="run"),
     ToolError("c"),
@@ -38,6 +42,7 @@ def test_an_error_is_pickled_and_copied_whole(error: BecketError) -> None:
 
 
 def test_one_base_catches_every_error_of_becket() -> None:
-    errors = [getattr(becket, name) for name in becket.__all__ if name.endswith("Error")]
+    public = [getattr(becket, name) for name in becket.__all__]
+    errors = [one for one in public if isinstance(one, type) and issubclass(one, Exception)]
     assert len(errors) == len(ERRORS) + 1
     assert all(issubclass(error, BecketError) for error in errors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from becket import (
+    ConfigError,
     CycleStarted,
     DecisionMade,
     DecisionRequested,
@@ -37,7 +38,15 @@ async def test_events_are_numbered_from_one_and_the_last_are_kept() -> None:
     await log.flush()
     assert [(event.seq, event["data"]) for event in log.after(0)] == [(3, "2"), (4, "3"), (5, "4")]
     assert [event.seq for event in log.after(4)] == [5]
+    assert [event.seq for event in log.after(1, 2)] == [3, 4]
     assert log.after(5) == []
+    assert log.after(9) == []
+    assert (log.last, log.dropped) == (5, 2)
+
+
+def test_a_log_that_keeps_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="keep is 0"):
+        MemoryLog(keep=0)
 
 
 def test_the_events_of_one_cycle_have_different_keys() -> None:

@@ -94,8 +94,7 @@ class Buffer:
 
     def put_back(self, events: Sequence[Event]) -> None:
         """Events that were taken last and are to be taken again; they may be more than the bound."""
-        if not self.closed or self.items:
-            self.items.extendleft(reversed(events))
+        self.items.extendleft(reversed(events))
 
     def taken(self) -> None:
         """The reader has taken an event; lets the writers go on once half of the buffer is free."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from becket._sessions import SessionRun
     from becket.content import Message, StopReason
     from becket.events import Event
+    from becket.log import EventLog
     from becket.policies import Answer
     from becket.runtime import Runtime
 
@@ -64,6 +65,7 @@ class Driver:
         "_failure",
         "_finished",
         "_leaving",
+        "_log",
         "_observers",
         "_outcome",
         "_place",
@@ -100,11 +102,13 @@ class Driver:
         context: object,
         session: SessionRun | None = None,
         detach: bool = False,
+        log: EventLog | None = None,
     ) -> None:
         self.turn = Turn(os.urandom(16).hex(), history)
         self.state: Literal["new", "running", "over"] = "new"
         self.buffer = NoBuffer() if detach else Buffer()
         self._reader = LogReader(self, 0) if detach else None
+        self._log = log
         self._plan = plan
         self._runtime = runtime
         self._prompt = prompt
@@ -126,6 +130,11 @@ class Driver:
     def plan(self) -> RunPlan:
         """The agent, resolved."""
         return self._plan
+
+    @property
+    def info(self) -> RunInfo:
+        """The run, as sinks are told of it."""
+        return RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
 
     # -- the reader's side -----------------------------------------------------------------------------------------
 
@@ -161,7 +170,7 @@ class Driver:
         """Take back events that were read last."""
         if self._reader is not None:
             self._reader.unread(events)
-        else:
+        elif not self._closed:
             self.buffer.put_back(events)
 
     async def _waited(self) -> bool:
@@ -362,7 +371,7 @@ class Driver:
         self._observers = Observers()
         if _plan.stand_in is not None:
             self._plan = _plan.stand_in(self._plan, self.turn.run_id, self.parent is not None)
-        info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
+        info = self.info
         self._effects = _effects(self._plan)(
             self._plan,
             self.turn,
@@ -371,7 +380,7 @@ class Driver:
             backend=self._backend,
             alarm=self._alarm,
             buffer=self.buffer,
-            log=self._plan.make_log(info) if above is None else above.log,
+            log=self._log_of(above),
             observers=self._observers,
             stop=self._interrupt,
             stuck=self._stuck,
@@ -397,6 +406,11 @@ class Driver:
             self._alarm.after(self._plan.limits.seconds, expire)
         if place is not None and place.run.is_ending():
             self.cancel(place.run.effects.stopped or "cancelled")
+
+    def _log_of(self, above: InProcessEffects | None) -> EventLog:
+        if above is not None:
+            return above.log
+        return self._plan.make_log(self.info) if self._log is None else self._log
 
     def _enter(self, place: Place | None) -> InProcessEffects | None:
         """Take this run's place among others, and what it may spend. The effects of the run that it is nested in."""
@@ -455,9 +469,8 @@ class Driver:
 
     async def _observed(self) -> None:
         """The run with its sinks, which are open from before its first event until after its last."""
-        info = RunInfo(self.turn.run_id, self._plan.agent, self._plan.model_id, self._session_id)
         try:
-            self._observers.open(self._effects.sinks, info)
+            self._observers.open(self._effects.sinks, self.info)
         except Exception as error:  # noqa: BLE001  a required sink: the run fails with it
             self._effects.failure = error
         if not self._observers.has_tasks:

@@ -79,20 +79,30 @@ class LogReader:
         driver = self._driver
         if driver.state == "new":
             return []
+        self.check()
         log = driver.effects.log
-        if log.dropped > self._after:
-            raise EventsDropped(
-                f"the events {self._after + 1} to {log.dropped} of the run {driver.turn.run_id} are no longer there; "
-                f"go on after {log.dropped}, or keep more: MemoryLog(keep=...)",
-                run_id=driver.turn.run_id,
-                after=self._after,
-                dropped=log.dropped,
-            )
         while events := log.after(self._after, most):
             self._after = events[-1].seq
             if not driver.nested or (events := self._own(events)):
                 return events
         return []
+
+    def check(self) -> None:
+        """See whether the next event is still there, or yet to come.
+
+        Raises:
+            EventsDropped: It is gone.
+        """
+        driver = self._driver
+        dropped = 0 if driver.state == "new" else driver.effects.log.dropped
+        if dropped > self._after:
+            raise EventsDropped(
+                f"the events {self._after + 1} to {dropped} of the run {driver.turn.run_id} are no longer there; "
+                f"go on after {dropped}, or have its log keep more of them (MemoryLog(keep=...))",
+                run_id=driver.turn.run_id,
+                after=self._after,
+                dropped=dropped,
+            )
 
     def unread(self, events: list[Event]) -> None:
         """Give back events that were read last; they are read again."""

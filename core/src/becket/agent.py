@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from becket._sessions import SessionRun
     from becket.content import AgentResult
+    from becket.log import EventLog
     from becket.policies import Approver, Policy
     from becket.session import Session
     from becket.sinks import Sink
@@ -51,6 +52,7 @@ class _StreamOptions(_RunOptions, total=False):
     """The same for a run whose stream is handed out."""
 
     detach: bool
+    log: EventLog | None
 
 
 class _Changes(TypedDict, total=False):
@@ -173,6 +175,11 @@ class Agent:
         return self._given["approver"]
 
     @property
+    def sinks(self) -> Sequence[Sink | str]:
+        """What it was given to observe its runs, besides what the runtime says."""
+        return self._given["sinks"]
+
+    @property
     def runtime(self) -> Runtime:
         """The plugins and shared resources that it uses."""
         return self._used_runtime()
@@ -214,6 +221,7 @@ class Agent:
         context: object = None,
         limits: Limits | None = None,
         detach: bool = False,
+        log: EventLog | None = None,
     ) -> AgentStream[Any]:
         """Run the agent, and stream what happens as events.
 
@@ -229,13 +237,17 @@ class Agent:
             detach: Whether the run goes on without a reader. It then does not wait for one either: the stream reads the
                 runtime's event log, which is bounded, and leaving it does not end the run, but `stream.cancel` does. It
                 ends with the `Runtime` that is open on this event loop, if one is. In a tool it is over with the call.
+            log: The event log of this run, a new one, instead of one that the runtime makes. A run that is nested in
+                another has that one's.
 
         Raises:
             ConfigError: The prompt is empty or is none, no model is to be had, or the output's type cannot be read from
                 JSON.
             EventsDropped: From a detached run's stream: it was read slower than the log is long.
         """
-        return self._stream(prompt, output=output, history=history, context=context, limits=limits, detach=detach)
+        return self._stream(
+            prompt, output=output, history=history, context=context, limits=limits, detach=detach, log=log
+        )
 
     @overload
     async def invoke_async(
@@ -310,13 +322,14 @@ class Agent:
         context: object = None,
         limits: Limits | None = None,
         detach: bool = False,
+        log: EventLog | None = None,
     ) -> AgentStream[Any]:
         """The stream of a run that goes on from a history, or in a session."""
         plan = self._resolved(limits, output)
         earlier, asked = to_conversation(history, prompt)
         runtime = self._used_runtime()
         return AgentStream(
-            Driver(plan, runtime, asked, history=earlier, context=context, session=session, detach=detach)
+            Driver(plan, runtime, asked, history=earlier, context=context, session=session, detach=detach, log=log)
         )
 
     def _call(self, work: Callable[[], Awaitable[AgentResult[Any]]]) -> AgentResult[Any]:

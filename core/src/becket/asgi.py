@@ -45,7 +45,8 @@ class EventResponse:
         headers: Headers besides those of the encoder.
 
     Attributes:
-        parked: Whether the answer has ended since a decision is waited for: the run goes on, its stream can be read on.
+        parked: Whether the answer has ended before the run, since the encoder was done: a decision is waited for. The
+            stream is then left as it is, for whoever reads on.
         gone: Whether the client went away before the end.
     """
 
@@ -104,7 +105,7 @@ class EventResponse:
             if pieces := self._encoded(events):
                 await self._send(send, pieces)
             if self.encoder.done:
-                self.parked = isinstance(self.stream, AgentStream) and not self.stream.done
+                self.parked = True
                 return
 
     async def _next(self, send: Send) -> list[Event]:

@@ -15,7 +15,7 @@ from becket._portal import Portal
 from becket._threads import WorkerThreads
 from becket._version import VERSION
 from becket.errors import ConfigError, PluginError
-from becket.log import MemoryLog
+from becket.log import memory_log
 from becket.policies import Policy
 from becket.prices import Prices
 from becket.retries import Backoff, RetryPolicy
@@ -145,7 +145,7 @@ class Runtime:
         tools = frozenset(entry.item.name for entry in self._set.tools.contributions())
         self._config = ConfigUse(config, self._set.settled, tools)
         self._make_log: Callable[[RunInfo], EventLog] = (
-            make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or _memory_log
+            make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or memory_log
         )
         self._retry: RetryPolicy = (
             retry or self._first("make_retry_policy", RetryPolicy, "the retry policy", strict=strict) or Backoff()
@@ -500,10 +500,6 @@ def _names(option: str, given: Iterable[str]) -> list[str]:
         if not isinstance(name, str):
             raise ConfigError(f"{option} has {name!r} in it; it takes the names of plugins")
     return [canonical(name) for name in names]
-
-
-def _memory_log(run: RunInfo) -> EventLog:  # noqa: ARG001  other logs are made for a run
-    return MemoryLog()
 
 
 def _models_of(provider: Provider) -> str:

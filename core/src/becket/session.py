@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from becket.agent import Agent
     from becket.content import AgentResult, Prompt
+    from becket.log import EventLog
     from becket.options import Limits
     from becket.output import Output
     from becket.stream import AgentStream
@@ -236,6 +237,7 @@ class _StreamOptions(_RunOptions, total=False):
     """The same for a run whose stream is handed out."""
 
     detach: bool
+    log: EventLog | None
 
 
 class Session:
@@ -297,6 +299,7 @@ class Session:
         context: object = None,
         limits: Limits | None = None,
         detach: bool = False,
+        log: EventLog | None = None,
     ) -> AgentStream[Any]:
         """Go on with the conversation, and stream what happens; as `Agent.stream_async`, whose arguments these are.
 
@@ -310,7 +313,7 @@ class Session:
 
         run = SessionRun(self._store, self._id)
         stream = self._agent._stream  # noqa: SLF001  its other half
-        return stream(prompt, output=output, session=run, context=context, limits=limits, detach=detach)
+        return stream(prompt, output=output, session=run, context=context, limits=limits, detach=detach, log=log)
 
     @overload
     async def invoke_async(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from becket._driver import Driver
     from becket.events import Event
     from becket.policies import Answer
+    from becket.sinks import RunInfo
 
     _T_co = TypeVar("_T_co", covariant=True, default=Any)
 else:
@@ -58,6 +59,11 @@ class AgentStream(Generic[_T_co]):
     def run_id(self) -> str:
         """The run's id."""
         return self._driver.turn.run_id
+
+    @property
+    def info(self) -> RunInfo:
+        """The run, as sinks are told of it."""
+        return self._driver.info
 
     @property
     def done(self) -> bool:
@@ -131,8 +137,11 @@ class AgentStream(Generic[_T_co]):
 
         Raises:
             ConfigError: `after` is below 0.
+            EventsDropped: The events after it are no longer there.
         """
-        return LogReader(self._driver, after)
+        reader = LogReader(self._driver, after)
+        reader.check()
+        return reader
 
     async def __aenter__(self) -> Self:
         self._driver.start()

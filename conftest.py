@@ -1,4 +1,4 @@
-"""What the tests of several packages use: clients of others, under `tests/clients`, which judge what becket sends."""
+"""What the tests of all packages use: every core, and the clients of others that judge what becket sends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLIENTS = Path(__file__).parent / "tests" / "clients"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """All tests run on all cores; those that somebody names run in this process, where a debugger reaches them."""
+    return None if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 @pytest.fixture(scope="session")

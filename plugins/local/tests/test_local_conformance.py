@@ -25,6 +25,7 @@ class TestNeedle(ProviderConformance):
     model = "needle"
     at_once = 2
     waits = 2
+    patience = 60.0  # a worker loads in a second, and in ten where all cores are at work
 
     def make_provider(self, *scenarios: Scenario) -> Provider:
         return LocalProvider()

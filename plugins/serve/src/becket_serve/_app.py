@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from becket import Agent
+from becket.asgi import EventResponse
 from becket.errors import RequestError
 from becket.sinks import RunInfo
 from becket.wires import DescribingWire, SocketWire
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from becket_serve._stand_in import EventResponse
+
 from becket_serve._wires import own_wires
 
 if TYPE_CHECKING:

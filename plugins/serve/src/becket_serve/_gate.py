@@ -14,8 +14,9 @@ from starlette.responses import Response
 from becket_serve._problems import internal_error, logger, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from becket.wires import AnyWire
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from becket_serve._clients import Clients
@@ -145,12 +146,16 @@ class Gate:
         app: What is behind it.
         names: What the server may be called, and from where.
         clients: Who may.
+        wire_of: The wire whose clients ask for a path, or None.
     """
 
-    def __init__(self, app: ASGIApp, *, names: Names, clients: Clients) -> None:
+    def __init__(
+        self, app: ASGIApp, *, names: Names, clients: Clients, wire_of: Callable[[str], AnyWire | None]
+    ) -> None:
         self._app = app
         self._names = names
         self._clients = clients
+        self._wire_of = wire_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -184,12 +189,12 @@ class Gate:
         except RequestError as error:
             if begun:
                 raise
-            await problem(error, headers=_challenge(error))(scope, receive, sent)
+            await problem(error, self._wire_of(route_path(scope)), _challenge(error))(scope, receive, sent)
         except Exception:
             if begun:
                 raise  # all that is left is to break off the connection
             logger().exception("%s %s failed", scope["method"], scope["path"])
-            await problem(internal_error())(scope, receive, sent)
+            await problem(internal_error(), self._wire_of(route_path(scope)))(scope, receive, sent)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -72,9 +72,8 @@ def _described(error: RequestError, wire: AnyWire | None) -> Mapping[str, Any]:
         return {}
 
 
-def internal_error(said: BaseException | None = None) -> RequestError:
+def internal_error() -> RequestError:
     """What a client is told of a fault that is not its own: nothing. The log has it."""
-    del said
     return RequestError("the server has failed at this request; its log says why", status=500, code="internal_error")
 
 

@@ -1,0 +1,445 @@
+"""The runs of a server: whose each one is, what it waits for, and how long it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from becket import (
+    ConfigError,
+    DecisionMade,
+    DecisionRequested,
+    EventsDropped,
+    MemoryLog,
+    Message,
+    RequestError,
+    RunInfo,
+)
+from becket.log import memory_log
+from becket.policies import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from becket import Agent, AgentStream, Event, Limits, Sink
+    from becket.content import Prompt
+    from becket.policies import Answer
+    from becket.wires import RunRequest
+
+    from becket_serve._settings import ServeLimits
+
+__all__ = ["ClientRuns", "Run", "Runs"]
+
+_COME_BACK: Final = 5.0
+"""Seconds after which a client that was turned away may ask again: no run says how long it will take."""
+
+_HAND_OVER: Final = 5.0
+"""Seconds that an answer which has ended has for letting go of its run."""
+
+_SESSION_CHARS: Final = 200
+"""Characters of a client's name for its conversation; with what is put before it, a session's id."""
+
+
+class Run:
+    """One run of a client. Observes it, so that what it waits for is known without reading its stream.
+
+    Attributes:
+        stream: The run.
+        client: Whose it is.
+        detached: Whether it goes on without its client.
+        info: The run as its client knows it: with the client's own name for the session.
+        cancelled: Whether its client has asked for its end.
+        open: The requests that wait for a decision.
+        last: The `seq` of its last event, 0 where it has not begun.
+        ended: When it was over, by the monotonic clock; None where it goes on.
+    """
+
+    __slots__ = ("_adrift", "_reader", "_waits", "cancelled", "client", "detached", "ended", "info", "last", "open", "stream")
+
+    def __init__(self, stream: AgentStream[Any], client: str, info: RunInfo, *, detached: bool) -> None:
+        self.stream = stream
+        self.client = client
+        self.detached = detached
+        self.info = info
+        self.cancelled = False
+        self.open: set[str] = set()
+        self.last = 0
+        self.ended: float | None = None
+        self._reader: anyio.Event | None = None
+        self._waits = False
+        self._adrift = False
+
+    # -- what it is shown as a sink --------------------------------------------------------------------------------
+
+    def emit(self, event: Event, /) -> None:
+        """Note what is open now."""
+        self.last = event.seq
+        if isinstance(event, DecisionRequested):
+            self.open.add(event.request_id)
+        elif isinstance(event, DecisionMade):
+            self.open.discard(event.request_id)
+            if self._waits:
+                self.stream.cancel()  # nobody has come back in time
+        if self._adrift:
+            self.stream.ready()  # its reader will not come back: the log has its events
+
+    def close(self) -> None:
+        """It is over."""
+        self.ended = time.monotonic()
+
+    # -- its reader ------------------------------------------------------------------------------------------------
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is not over."""
+        return not self.stream.done
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits for a client to come back with a decision."""
+        return self._waits and self.goes_on
+
+    def held(self) -> None:
+        """Somebody reads its stream who was there when it was made."""
+        self._reader = anyio.Event()
+
+    async def take(self) -> None:
+        """Become the one reader of its stream.
+
+        Raises:
+            RequestError: Another answer is still being given, status 409.
+        """
+        with anyio.move_on_after(_HAND_OVER):
+            while self._reader is not None:  # a client may have read the end of an answer before its server has
+                await self._reader.wait()
+        if self._reader is not None:
+            raise RequestError(
+                f"the run {self.info.run_id} is being read by another request; decide with POST "
+                f"/runs/{self.info.run_id}/decisions, or read what it does at GET /runs/{self.info.run_id}/events",
+                status=409,
+                code="run_is_read",
+            )
+        self.held()
+        self._waits = False
+
+    async def leave(self, *, parked: bool) -> None:
+        """Read no more.
+
+        Args:
+            parked: Whether another request is to go on with it.
+        """
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.set()
+        if parked and self.open:
+            self._waits = not self._adrift
+        elif parked and self._adrift:
+            self.stream.ready()
+        elif parked:
+            await self.stream.aclose()
+        if self.stream.done and self.ended is None:  # it never began
+            self.ended = time.monotonic()
+
+    def cancel(self) -> None:
+        """End it, as its client wants."""
+        self.cancelled = True
+        self.stream.cancel()
+
+    async def decide(self, request_id: str, answer: Answer) -> None:
+        """Answer what it asks.
+
+        Raises:
+            RequestError: It does not ask that (any more), status 409; or the answer is none, status 422.
+        """
+        if request_id not in self.open:
+            raise unknown_decision(request_id)
+        try:
+            await self.stream.decide(request_id, answer)
+        except ConfigError as error:
+            if isinstance(answer, Edit) and request_id in self.open:
+                raise RequestError(str(error), status=422, code="invalid_decision") from error
+            raise unknown_decision(request_id) from error
+        self.open.discard(request_id)
+
+    async def decide_aside(self, request_id: str, answer: Answer) -> None:
+        """The same, beside the answer that the run was started for. If that has ended, nobody reads the stream now."""
+        if self._reader is None:
+            self._waits, self._adrift = False, True
+            self.stream.ready()
+        await self.decide(request_id, answer)
+
+    async def over(self) -> None:
+        """Wait until it is over."""
+        while self.goes_on:
+            try:
+                reader = self.stream.follow(self.last)
+                while await reader.read():
+                    pass
+            except EventsDropped:  # it was faster
+                continue
+            return
+
+
+def unknown_decision(request_id: str) -> RequestError:
+    """The error for an answer to what nobody asks."""
+    return RequestError(
+        f"nothing waits for a decision on {request_id[:100]!r}: it was made, it has lapsed, or the run is over",
+        status=409,
+        code="unknown_decision",
+    )
+
+
+class Runs:
+    """The runs of all clients.
+
+    Args:
+        agents: What can be run, the default first.
+        limits: What clients may have.
+
+    Attributes:
+        limits: The same.
+        closing: Whether the server is being stopped.
+
+    Raises:
+        ConfigError: Two agents have one name, they do not share a runtime, or one has no model.
+    """
+
+    def __init__(self, agents: Sequence[Agent], limits: ServeLimits) -> None:
+        self.limits = limits
+        self.closing = False
+        self._runs: dict[str, Run] = {}
+        self._asked = {(agent.name, asks): self._prepared(agent, asks=asks) for agent in agents for asks in (True, False)}
+        self._default = agents[0].name
+        self._logs = agents[0].runtime.make_log is memory_log
+
+    # -- the sink --------------------------------------------------------------------------------------------------
+
+    name = "serve"
+    required = False
+
+    def open(self, run: RunInfo, /) -> Run:
+        """What observes a run: the run itself, as it is known here."""
+        return self._runs[run.run_id]
+
+    def with_argument(self, argument: str, /) -> Sink:
+        """It takes none."""
+        raise ConfigError(f"the sink of a server takes no argument, and got {argument!r}")
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def of(self, client: str) -> ClientRuns:
+        """Those of one client."""
+        return ClientRuns(self, client)
+
+    @property
+    def going_on(self) -> int:
+        """How many are not over."""
+        return sum(run.goes_on for run in self._runs.values())
+
+    def start(self, client: str, request: RunRequest, *, asks: bool) -> Run:
+        """A new run, which begins when its stream is first read.
+
+        Raises:
+            RequestError: It cannot be had.
+        """
+        self._sweep()
+        self._check_room()
+        agent = self._agent(request, asks=asks)
+        if (length := _chars(request.prompt)) > self.limits.prompt_chars:
+            raise RequestError(
+                f"the prompt has {length:,} characters, and this server takes {self.limits.prompt_chars:,}",
+                status=413,
+                code="prompt_too_long",
+                members={"limit": self.limits.prompt_chars},
+            )
+        stream = self._stream(agent, client, request)
+        info = dataclasses.replace(stream.info, session_id=request.session_id)
+        run = self._runs[info.run_id] = Run(stream, client, info, detached=request.detach)
+        return run
+
+    def find(self, client: str, run_id: str) -> Run:
+        """A run that is there.
+
+        Raises:
+            RequestError: There is none, or it is another client's, status 404.
+        """
+        self._sweep()
+        run = self._runs.get(run_id)
+        if run is None or run.client != client:
+            raise RequestError(
+                "there is no run of this id: it was never started, not by this client, or it is no longer kept",
+                status=404,
+                code="unknown_run",
+            )
+        return run
+
+    def asking(self, client: str, requests: Iterable[str]) -> Run:
+        """The one run that asks all of these.
+
+        Raises:
+            RequestError: There is none, status 409.
+        """
+        wanted = set(requests)
+        for run in self._runs.values():
+            if run.client == client and run.goes_on and wanted & run.open:
+                if missing := wanted - run.open:
+                    raise unknown_decision(min(missing))
+                return run
+        raise unknown_decision(min(wanted))
+
+    def forget(self, run: Run) -> None:
+        """Drop a run that was never read."""
+        self._runs.pop(run.info.run_id, None)
+
+    async def drain(self, grace: float) -> None:
+        """Take no more runs, and wait until those that go on are over: by themselves, and after `grace` cancelled.
+
+        Those that wait for a client to come back are cancelled at once.
+        """
+        self.closing = True
+        for run in self._all_going_on():
+            if run.is_parked:
+                run.stream.cancel()
+        with anyio.move_on_after(grace):
+            await self._all_over()
+        for run in self._all_going_on():
+            run.stream.cancel()
+        await self._all_over()  # bounded: each has core's own grace for cleaning up
+
+    async def _all_over(self) -> None:
+        while going := self._all_going_on():
+            for run in going:
+                await run.over()
+
+    def _all_going_on(self) -> list[Run]:
+        return [run for run in self._runs.values() if run.goes_on]
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    def _prepared(self, agent: Agent, *, asks: bool) -> Agent:
+        """The agent, watched and limited; whoever reads is asked only where the agent says so, and the client can."""
+        approver = None if agent.approver == "reader" and not asks else agent.approver
+        limits = self._limited(agent.limits)
+        return agent.replace(sinks=(*agent.sinks, self), limits=limits, approver=approver)
+
+    def _limited(self, limits: Limits) -> Limits:
+        return dataclasses.replace(
+            limits,
+            seconds=_stricter(limits.seconds, self.limits.run_seconds),
+            decision_seconds=_stricter(limits.decision_seconds, self.limits.decision_seconds),
+        )
+
+    def _check_room(self) -> None:
+        if self.closing:
+            raise RequestError(
+                "the server is being stopped and takes no more runs",
+                status=503,
+                code="shutting_down",
+                retry_after=_COME_BACK,
+            )
+        if self.going_on >= self.limits.runs:
+            raise RequestError(
+                f"{self.limits.runs} runs go on already, which is what this server takes",
+                status=429,
+                code="too_many_runs",
+                retry_after=_COME_BACK,
+            )
+
+    def _agent(self, request: RunRequest, *, asks: bool) -> Agent:
+        agent = self._asked.get((request.agent if request.agent is not None else self._default, asks))
+        if agent is None:
+            there = ", ".join(repr(name) for name, asked in self._asked if asked)
+            raise RequestError(
+                f"there is no agent {str(request.agent)[:100]!r}; there are: {there}", status=404, code="unknown_agent"
+            )
+        changes: Any = {}
+        if request.options is not None:
+            changes["options"] = request.options
+        if request.instructions:
+            changes["system_prompt"] = "\n\n".join(filter(None, (agent.system_prompt, request.instructions)))
+        return agent.replace(**changes) if changes else agent
+
+    def _stream(self, agent: Agent, client: str, request: RunRequest) -> AgentStream[Any]:
+        log = MemoryLog(self.limits.keep_events) if self._logs else None
+        try:
+            if request.session_id is None:
+                return agent.stream_async(request.prompt, history=request.history, detach=request.detach, log=log)
+            if request.history:
+                raise RequestError(
+                    "the request has a history and names a session, whose history the server keeps; send one of them",
+                    status=422,
+                    code="history_in_session",
+                )
+            session = agent.session(_session_id(client, request.session_id))
+            return session.stream_async(request.prompt, detach=request.detach, log=log)
+        except ConfigError as error:  # the agent is sound, so it is the request
+            raise RequestError(str(error), status=422, code="invalid_prompt") from error
+
+    def _sweep(self) -> None:
+        """Forget runs that are over for too long, or too many."""
+        limits, now = self.limits, time.monotonic()
+        over = [(run.ended, run_id) for run_id, run in self._runs.items() if run.ended is not None and run.stream.done]
+        over.sort()
+        surplus = len(over) - limits.keep_runs
+        for at, (ended, run_id) in enumerate(over):
+            if at < surplus or now - ended > limits.keep_seconds:
+                del self._runs[run_id]
+
+
+class ClientRuns:
+    """The runs of one client, for a `SocketWire`, which reads those that it starts itself."""
+
+    def __init__(self, runs: Runs, client: str) -> None:
+        self._runs = runs
+        self._client = client
+        self._started: list[Run] = []
+
+    def start(self, request: RunRequest, /, *, asks: bool) -> AgentStream[Any]:
+        """A new run; see `becket.wires.RunHost`."""
+        if request.answers:
+            raise RequestError(
+                "decisions are made on the run's own stream here, and start none", status=422, code="invalid_decision"
+            )
+        run = self._runs.start(self._client, request, asks=asks)
+        run.held()
+        self._started = [*(one for one in self._started if one.goes_on), run]
+        return run.stream
+
+    def find(self, run_id: str, /) -> AgentStream[Any]:
+        """A run that is there; see `becket.wires.RunHost`."""
+        return self._runs.find(self._client, run_id).stream
+
+    async def leave(self) -> None:
+        """Cancel what was started here and is not detached, and wait until it has cleaned up."""
+        with anyio.CancelScope(shield=True):  # bounded: each run has core's own grace
+            for run in self._started:
+                if not run.detached:
+                    run.stream.cancel()
+            for run in self._started:
+                await run.stream.aclose()
+                await run.leave(parked=False)
+
+
+def _stricter(one: float | None, other: float | None) -> float | None:
+    return min((given for given in (one, other) if given is not None), default=None)
+
+
+def _session_id(client: str, name: str) -> str:
+    """The id of a client's conversation among those of others, and of the host's own."""
+    if not (0 < len(name) <= _SESSION_CHARS) or not name.isprintable():
+        raise RequestError(
+            f"a session's id is a text of 1 to {_SESSION_CHARS} characters, none of them a control character",
+            status=422,
+            code="invalid_session",
+        )
+    return f"serve/{client}/{name}"
+
+
+def _chars(prompt: Prompt) -> int:
+    """Characters of text in a prompt."""
+    if isinstance(prompt, str):
+        return len(prompt)
+    parts = prompt.content if isinstance(prompt, Message) else prompt
+    return sum(_chars(part) if isinstance(part, Message) else len(getattr(part, "text", "")) for part in parts)

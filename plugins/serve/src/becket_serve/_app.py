@@ -87,7 +87,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """The time in which an application serves: for the lifespan of a host that has mounted it.
 
     Starlette runs no lifespan but that of the outermost application. This opens the agents' runtime, unless the host
-    has, and at its end takes no more runs, lets those that go on finish up to `ServeLimits.grace`, and cancels the rest.
+    has, and at its end takes no more runs, lets those that go on finish up to `ServeLimits.grace`, and cancels others.
 
     Args:
         app: What `becket_serve.app` has made.
@@ -141,7 +141,7 @@ class Served:
         self._names = names
         self._taken: dict[str, str] = dict.fromkeys(_OWN_PATHS, _OWN)
         self._posts: dict[str, tuple[Wire, TypeAdapter[Any]]] = {}
-        self._documents: dict[str, tuple[DocumentWire, Any]] = {}
+        self._documents: dict[str, tuple[AnyWire, Any]] = {}
         self._socket_wires: list[SocketWire] = []
         self._add_wires([agent.name for agent in agents])
 
@@ -178,7 +178,7 @@ class Served:
                 taken = self._add(wire, title, agents)
             except ConfigError:
                 raise
-            except Exception:
+            except Exception:  # noqa: BLE001  a plugin's code; the log has it
                 logger().exception("%s cannot be served, and is left out; the others are", title)
                 continue
             self._taken |= taken
@@ -186,8 +186,8 @@ class Served:
     def _add(self, wire: AnyWire, title: str, agents: Sequence[str]) -> dict[str, str]:
         """Serve one wire; the paths that it takes."""
         paths = [wire.path]
-        documents = dict(wire.documents(agents)) if isinstance(wire, DocumentWire) else {}
-        adapter = None if isinstance(wire, SocketWire) else TypeAdapter(wire.request_model)
+        documents: dict[str, Any] = dict(wire.documents(agents)) if isinstance(wire, DocumentWire) else {}
+        adapter: TypeAdapter[Any] | None = None if isinstance(wire, SocketWire) else TypeAdapter(wire.request_model)
         for path in (*paths, *documents):
             self._check_path(path, title)
         if isinstance(wire, SocketWire):
@@ -268,7 +268,8 @@ def _check_agents(agents: Sequence[Agent]) -> None:
     if not agents:
         raise ConfigError("there is no agent to serve; give one, or a list of some")
     for given in agents:
-        if not isinstance(given, Agent):
+        one: object = given
+        if not isinstance(one, Agent):
             raise ConfigError(f"{given!r} is no agent; it takes a becket.Agent, or a list of some")
         if given.runtime is not agents[0].runtime:
             raise ConfigError(
@@ -277,4 +278,6 @@ def _check_agents(agents: Sequence[Agent]) -> None:
             )
     names = [given.name for given in agents]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"two agents are named {twice!r}, and clients choose by name; give one another: Agent(name=...)")
+        raise ConfigError(
+            f"two agents are named {twice!r}, and clients choose by name; give one another: Agent(name=...)"
+        )

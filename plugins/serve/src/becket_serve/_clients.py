@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUBPROTOCOL", "Authenticate", "Clients"]
 
-Authenticate: TypeAlias = "Callable[[HTTPConnection], str | None | Awaitable[str | None]]"
+Authenticate: TypeAlias = "Callable[[HTTPConnection], str | Awaitable[str | None] | None]"
 """Says who has sent a request: any name that is the client's alone, or None for nobody that may."""
 
 SUBPROTOCOL: Final = "bearer."

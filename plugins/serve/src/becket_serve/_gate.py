@@ -1,4 +1,4 @@
-"""What every request passes before a route has it: by which name it calls, from which page it comes, and whose it is."""
+"""What every request passes before a route has it: the name it calls by, the page it comes from, whose it is."""
 
 from __future__ import annotations
 
@@ -114,15 +114,17 @@ def _is_address(name: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True
+    else:
+        return True
 
 
 _PORTS: Final = {"http": 80, "https": 443}
 
 
 def _same_site(origin: str, host: str) -> bool:
-    """Whether an origin is where the request goes to. Behind a proxy the scheme cannot be known, so it counts for no
-    more than its port.
+    """Whether an origin is where the request goes to.
+
+    Behind a proxy the scheme of the request is not known, so that of the page counts for no more than its port.
     """
     try:
         page, here = urlsplit(origin), urlsplit(f"//{host}")

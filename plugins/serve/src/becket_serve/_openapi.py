@@ -121,7 +121,7 @@ def _schemas(adapters: Mapping[str, TypeAdapter[Any]]) -> tuple[dict[str, Any], 
         [(name, "validation", adapter) for name, adapter in usable.items()], ref_template=_REFS
     )
     bodies = {name: made[(name, "validation")] for name in usable}
-    return {**dict.fromkeys(adapters, {}), **bodies}, shared.get("$defs", {})
+    return {name: bodies.get(name, {}) for name in adapters}, shared.get("$defs", {})
 
 
 def _has_schema(name: str, adapter: TypeAdapter[Any]) -> bool:
@@ -135,10 +135,12 @@ def _has_schema(name: str, adapter: TypeAdapter[Any]) -> bool:
 
 def _wire(wire: Wire, schema: Mapping[str, Any]) -> dict[str, Any]:
     forms = [wire.media_type, NDJSON] if wire.name == "events" else [wire.media_type]
+    problems = _problems(*_WITH_BODY, *_STARTING)
+    problems["502"] = _answer(_STATUSES[502], wire.media_type, MEDIA_TYPE)  # told in the wire's own way
     return {
         "summary": f"A run, answered in the format '{wire.name}'.",
         "requestBody": _body(schema),
-        "responses": {"200": _answer("The run.", *forms), **_problems(*_WITH_BODY, *_STARTING)},
+        "responses": {"200": _answer("The run.", *forms), **problems},
     }
 
 

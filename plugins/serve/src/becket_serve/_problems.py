@@ -63,12 +63,13 @@ _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status >= 
 
 
 def _described(error: RequestError, wire: AnyWire | None) -> Mapping[str, Any]:
-    if not isinstance(wire, DescribingWire):
+    describing: object = wire  # which a type checker would not take for both
+    if not isinstance(describing, DescribingWire):
         return {}
     try:
-        return wire.describe(error)
-    except Exception:
-        logger().exception("the wire %r failed to describe an error; it is told without", wire.name)
+        return dict(describing.describe(error))
+    except Exception:  # noqa: BLE001  a plugin's code; the log has it
+        logger().exception("%r failed to describe an error, which is told without", describing)
         return {}
 
 
@@ -82,7 +83,7 @@ def not_fitting(error: ValidationError) -> RequestError:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return RequestError(f"the body is no JSON: {found[0]['msg']}", code="malformed_json")
-    told = [{"at": _place(one["loc"]), "message": one["msg"][: 2 * _CHARS]} for one in found[:_SHOWN]]
+    told: list[Any] = [{"at": _place(one["loc"]), "message": one["msg"][: 2 * _CHARS]} for one in found[:_SHOWN]]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return RequestError(
         f"the body is not what this route takes: {_said(told[0])}{more}; see /openapi.json",

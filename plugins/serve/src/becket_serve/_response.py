@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentResponse", "RunResponse"]
 
 
-class AgentResponse(EventResponse, Response):
+class AgentResponse(Response):
     """A run as the response of an endpoint, in FastAPI or Starlette: `return AgentResponse(agent.stream_async(prompt))`.
 
     It enters the stream, listens for the disconnect itself, and has ended the run and cleaned up when the client is
@@ -56,12 +56,22 @@ class AgentResponse(EventResponse, Response):
         background: BackgroundTask | None = None,
     ) -> None:
         encoder = _found(wire).open(body, stream.info, accept=accept)
-        EventResponse.__init__(self, stream, encoder, heartbeat=heartbeat, headers={RUN_ID: stream.run_id})
+        self._answer = EventResponse(stream, encoder, heartbeat=heartbeat, headers={RUN_ID: stream.run_id})
         self.status_code = encoder.status
         self.background = background
         self.body = b""
         self.init_headers(headers)
         del self.headers["content-length"]
+
+    @property
+    def parked(self) -> bool:
+        """Whether the answer has ended before the run, which waits for a decision; its stream can be read on."""
+        return self._answer.parked
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client went away before the end."""
+        return self._answer.gone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; see `becket.asgi.EventResponse`."""
@@ -71,7 +81,7 @@ class AgentResponse(EventResponse, Response):
                 message["headers"] = [*message["headers"], *self.raw_headers]
             await send(message)
 
-        await EventResponse.__call__(self, scope, receive, sent)
+        await self._answer(scope, receive, sent)
         if self.background is not None:
             await self.background()
 
@@ -79,7 +89,9 @@ class AgentResponse(EventResponse, Response):
 def _found(wire: Wire | str) -> Wire:
     if not isinstance(wire, str):
         if isinstance(wire, SocketWire) or not isinstance(wire, Wire):
-            raise ConfigError(f"wire is {wire!r}; it takes 'text', 'events', or an object with what becket.wires.Wire has")
+            raise ConfigError(
+                f"wire is {wire!r}; it takes 'text', 'events', or an object with what becket.wires.Wire has"
+            )
         return wire
     own = {one.name: one for one in own_wires()}
     if wire not in own:

@@ -56,7 +56,19 @@ class Run:
         ended: When it was over, by the monotonic clock; None where it goes on.
     """
 
-    __slots__ = ("_adrift", "_reader", "_waits", "cancelled", "client", "detached", "ended", "info", "last", "open", "stream")
+    __slots__ = (
+        "_adrift",
+        "_reader",
+        "_waits",
+        "cancelled",
+        "client",
+        "detached",
+        "ended",
+        "info",
+        "last",
+        "open",
+        "stream",
+    )
 
     def __init__(self, stream: AgentStream[Any], client: str, info: RunInfo, *, detached: bool) -> None:
         self.stream = stream
@@ -210,7 +222,9 @@ class Runs:
         self.limits = limits
         self.closing = False
         self._runs: dict[str, Run] = {}
-        self._asked = {(agent.name, asks): self._prepared(agent, asks=asks) for agent in agents for asks in (True, False)}
+        self._asked = {
+            (agent.name, asks): self._prepared(agent, asks=asks) for agent in agents for asks in (True, False)
+        }
         self._default = agents[0].name
         self._logs = agents[0].runtime.make_log is memory_log
 

@@ -81,10 +81,8 @@ def _check_number(name: str, given: object) -> None:
     if given is None and name in _MAY_BE_NONE:
         return
     whole = name in _WHOLE
-    kind: Any = int if whole else int | float
-    if isinstance(given, kind) and not isinstance(given, bool):
-        number: float = given  # type: ignore[assignment]  # as has just been seen
-        if (number > 0 or (number == 0 and name == "grace")) and number < math.inf:
+    if isinstance(given, int if whole else int | float) and not isinstance(given, bool):
+        if (given > 0 or (given == 0 and name == "grace")) and given < math.inf:
             return
     wanted = "a whole number above 0" if whole else "a number of seconds above 0"
     raise SettingsError(f"{name} is {given!r}; it takes {wanted}{', or None' if name in _MAY_BE_NONE else ''}")

@@ -134,7 +134,7 @@ def _quality(accept: str, form: str) -> float:
     """How much a client wants a media type, from 0 to 1; RFC 9110, section 12.5.1."""
     if not accept.strip():
         return 1.0
-    said = {kind: quality for kind, quality in map(_range, accept.split(","))}
+    said = dict(map(_range, accept.split(",")))
     group = f"{form.partition('/')[0]}/*"
     return next((said[kind] for kind in (form, group, "*/*") if kind in said), 0.0)
 

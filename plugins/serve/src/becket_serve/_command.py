@@ -1,0 +1,183 @@
+"""`becket serve`: an agent, served until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from becket import Agent, ConfigError, Runtime, load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from becket_serve._settings import Settings
+
+__all__ = ["serve_command"]
+
+_TOKEN: Final = "BECKET_SERVE_TOKEN"  # noqa: S105  the name of a variable
+
+_LARGEST: Final = 1_000_000
+"""Bytes of a file of tokens that are read."""
+
+
+def serve_command(settings: Settings) -> click.Command:
+    """The command.
+
+    Args:
+        settings: The user's `[plugins.serve]`.
+    """
+
+    @click.command("serve")
+    @click.option("-m", "--model", metavar="PROVIDER[:MODEL]", help="The model. Default: as for 'becket run'.")
+    @click.option("-t", "--tool", "tools", metavar="NAME[,NAME]", multiple=True, help="Grant a tool. Repeatable.")
+    @click.option(
+        "-p",
+        "plugins",
+        metavar="[no:]NAME",
+        multiple=True,
+        help="Leave a plugin out (no:NAME), or insist that it is there (NAME). Repeatable.",
+    )
+    @click.option("--system", metavar="TEXT", help="Instructions for the model.")
+    @click.option("--name", metavar="TEXT", default="agent", help="What clients call the agent. Default: agent.")
+    @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
+    @click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0: any. Default: 8000.")
+    @click.option("--token-file", metavar="FILE", type=click.Path(), help="Bearer tokens for clients, one a line.")
+    @click.option(
+        "--allow-host", "hosts", metavar="NAME", multiple=True, help="A name that clients call it by. Repeatable."
+    )
+    @click.option(
+        "--allow-origin", "origins", metavar="URL", multiple=True, help="A site whose pages may call it. Repeatable."
+    )
+    def serve(**given: Any) -> None:
+        """Serve an agent over HTTP, in every format that is installed, until Ctrl-C.
+
+        The first Ctrl-C lets runs finish for a while and then cancels them; the second one ends at once.
+
+        The agent has the tools that -t names, and no others. Clients are asked before a tool that may change something
+        is called, where their format can ask them; where it cannot, the call is denied.
+
+        A server that others than this machine can reach needs tokens: from --token-file, from the variable
+        BECKET_SERVE_TOKEN, or from 'tokens' under [plugins.serve] in your configuration.
+        """
+        _serve(settings, given)
+
+    return serve
+
+
+def _serve(settings: Settings, given: dict[str, Any]) -> None:
+    tokens = [*settings.tokens, *_tokens(given["token_file"])]
+    with _listening(given["host"], given["port"]) as sockets:
+        address = sockets[0].getsockname()
+        if not tokens and not all(_is_loopback(one) for one in sockets):
+            raise ConfigError(
+                f"{given['host']!r} can be reached from other machines, and there is no token, so anybody there could "
+                f"use the agent and its tools; give --token-file, or set {_TOKEN} or 'tokens' under [plugins.serve], "
+                f"or listen on 127.0.0.1"
+            )
+        agent = _agent(given)
+        from becket_serve._app import app
+        from becket_serve._server import Server
+
+        application = app(
+            agent,
+            tokens=tokens,
+            hosts=[*settings.hosts, *given["hosts"]],
+            origins=[*settings.origins, *given["origins"]],
+            limits=settings.limits,
+        )
+        server = Server(application)
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        click.echo(f"becket: {agent.name} ({agent.model}) is served at http://{host}:{address[1]}", err=True)
+        server.run(sockets=sockets)
+
+
+def _agent(given: dict[str, Any]) -> Agent:
+    choice: Sequence[str] = given["plugins"]
+    block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
+    require = [name for name in choice if not name.startswith("no:")]
+    with contextlib.redirect_stdout(sys.stderr):  # plugins may print while they are imported
+        runtime = Runtime(block=block, require=require, config=load_config())
+    for plugin in runtime.plugins:
+        if plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
+            click.echo(f"becket: plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}", err=True)
+    config = runtime.config
+    tools = [name.strip() for value in given["tools"] for name in value.split(",") if name.strip()]
+    return Agent(
+        given["model"],
+        tools,
+        name=given["name"],
+        system_prompt=config.system_prompt if given["system"] is None else given["system"],
+        approver="reader",
+        runtime=runtime,
+    )
+
+
+def _tokens(path: str | None) -> list[str]:
+    """The tokens that are given besides those of the configuration.
+
+    Raises:
+        ConfigError: The file cannot be read, or has none.
+    """
+    tokens = [token] if (token := os.environ.get(_TOKEN, "").strip()) else []
+    if path is None:
+        return tokens
+    try:
+        with Path(path).open("rb") as file:
+            lines = file.read(_LARGEST).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ConfigError(
+            f"the tokens in {path!r} cannot be read: {reason}; mend that, or give another file"
+        ) from error
+    found = [token for line in lines if (token := line.strip()) and not token.startswith("#")]
+    if not found:
+        raise ConfigError(f"there is no token in {path!r}; write one in each line")
+    return [*tokens, *found]
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Sockets that listen on every address that a name has.
+
+    Raises:
+        ConfigError: One cannot.
+    """
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        for family, address in _addresses(host):
+            try:
+                made = socket.create_server((address, port), family=family)
+            except OSError as error:
+                raise ConfigError(f"cannot listen on {address} at port {port}: {_why(error)}") from error
+            sockets.append(stack.enter_context(made))
+            port = made.getsockname()[1]
+        yield sockets
+
+
+def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot listen on {host!r}: {reason}; give an address of this machine") from error
+    return list(dict.fromkeys((family, str(place[0])) for family, _, _, _, place in found))
+
+
+def _why(error: OSError) -> str:
+    what = {
+        errno.EADDRINUSE: "another program listens there; stop it, or give another --port (0 for any)",
+        errno.EACCES: "this user may not; give a --port from 1024",
+        errno.EADDRNOTAVAIL: "this machine has no such address; give another --host",
+    }
+    return what.get(error.errno or 0) or f"{error.strerror or error}; give another --host or --port"
+
+
+def _is_loopback(listening: socket.socket) -> bool:
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback

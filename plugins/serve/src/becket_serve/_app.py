@@ -243,7 +243,8 @@ class Served:
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         """The answer for what no route has, and for what one has refused."""
-        wire = self._wire_of(route_path(request.scope))
+        path = route_path(request.scope)
+        wire = self._wire_of(path)
         if isinstance(error, RequestError):
             return problem(error, wire)
         status, headers = getattr(error, "status_code", 500), getattr(error, "headers", None)
@@ -251,7 +252,8 @@ class Served:
             told = f"{request.method} is not for this path; {(headers or {}).get('Allow', 'other methods')} is"
             return problem(RequestError(told, status=status, code="method_not_allowed"), wire, headers)
         told = "there is nothing at this path; /openapi.json says what there is"
-        code = "unknown_agent" if isinstance(wire, DocumentWire) else "unknown_path"  # documents are about agents
+        is_document = path not in self._posts and wire is not None  # and documents are about agents
+        code = "unknown_agent" if is_document else "unknown_path"
         return problem(RequestError(told, status=status, code=code), wire, headers)
 
 
@@ -268,7 +270,7 @@ def _check_agents(agents: Sequence[Agent]) -> None:
     if not agents:
         raise ConfigError("there is no agent to serve; give one, or a list of some")
     for given in agents:
-        one: object = given
+        one: Any = given
         if not isinstance(one, Agent):
             raise ConfigError(f"{given!r} is no agent; it takes a becket.Agent, or a list of some")
         if given.runtime is not agents[0].runtime:

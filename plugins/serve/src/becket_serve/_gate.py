@@ -75,13 +75,14 @@ class Names:
         """
         if _same_site(origin, host):
             return False
-        if "*" in self._origins or origin.lower() in self._origins:
-            return True
-        raise RequestError(
-            f"pages of {origin[:100]!r} may not call this server; if they should, its operator adds it to its origins",
-            status=403,
-            code="unknown_origin",
-        )
+        if "*" not in self._origins and origin.lower() not in self._origins:
+            raise RequestError(
+                f"pages of {origin[:100]!r} may not call this server; if they should, its operator adds it to its "
+                f"origins",
+                status=403,
+                code="unknown_origin",
+            )
+        return True
 
 
 def _listed(option: str, given: Iterable[str]) -> list[str]:
@@ -128,10 +129,13 @@ def _same_site(origin: str, host: str) -> bool:
     """
     try:
         page, here = urlsplit(origin), urlsplit(f"//{host}")
-        default = _PORTS.get(page.scheme)
-        return default is not None and (page.hostname, page.port or default) == (here.hostname, here.port or default)
+        ports = page.port, here.port
     except ValueError:
         return False
+    default = _PORTS.get(page.scheme)
+    if default is None:
+        return False
+    return page.hostname == here.hostname and (ports[0] or default) == (ports[1] or default)
 
 
 def route_path(scope: Scope) -> str:

@@ -25,7 +25,7 @@ __all__ = ["AgentResponse", "RunResponse"]
 
 
 class AgentResponse(Response):
-    """A run as the response of an endpoint, in FastAPI or Starlette: `return AgentResponse(agent.stream_async(prompt))`.
+    """A run as the response of an endpoint of FastAPI or Starlette: `return AgentResponse(agent.stream_async(prompt))`.
 
     It enters the stream, listens for the disconnect itself, and has ended the run and cleaned up when the client is
     gone; a run that is detached goes on. It needs no server of becket's around it.

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from becket_serve._bodies import read_body
 from becket_serve._gate import CLIENT, RUN_ID
-from becket_serve._problems import logger, problem
+from becket_serve._problems import problem
 from becket_serve._response import RunResponse
 from becket_serve._wires import events_encoder
 

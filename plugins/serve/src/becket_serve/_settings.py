@@ -81,9 +81,9 @@ def _check_number(name: str, given: object) -> None:
     if given is None and name in _MAY_BE_NONE:
         return
     whole = name in _WHOLE
-    if isinstance(given, int if whole else int | float) and not isinstance(given, bool):
-        if (given > 0 or (given == 0 and name == "grace")) and given < math.inf:
-            return
+    number = isinstance(given, int if whole else int | float) and not isinstance(given, bool)
+    if number and (0 < given < math.inf or (given == 0 and name == "grace")):  # type: ignore[operator]  # as just seen
+        return
     wanted = "a whole number above 0" if whole else "a number of seconds above 0"
     raise SettingsError(f"{name} is {given!r}; it takes {wanted}{', or None' if name in _MAY_BE_NONE else ''}")
 

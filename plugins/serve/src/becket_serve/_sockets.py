@@ -66,7 +66,7 @@ class Sockets:
             code, reason = 1000, ""
         except RequestError as error:
             code, reason = _REFUSED, str(error)
-        except Exception:
+        except Exception:  # noqa: BLE001  a plugin's code; the log has it
             logger().exception("the wire %r failed", wire.name)
             code, reason = _FAILED, "the server has failed"
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
 
 from becket import RequestError
 
@@ -52,16 +53,21 @@ def _unsupported(message: str) -> RequestError:
 
 async def _read(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > limit:
+    if said.isdecimal() and (len(said) > _DIGITS or int(said) > limit):
         raise _too_long(limit)
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise _too_long(limit)
-        pieces.append(piece)
+    async with aclosing(request.stream()) as stream:
+        async for piece in stream:
+            size += len(piece)
+            if size > limit:
+                raise _too_long(limit)
+            pieces.append(piece)
     return b"".join(pieces)
+
+
+_DIGITS: Final = 20
+"""More than any length has; Python limits how long a number it reads."""
 
 
 def _too_long(limit: int) -> RequestError:

@@ -99,7 +99,7 @@ class Routes:
         except EventsDropped as error:
             raise _gone(run, error) from error
         if request.method == "HEAD":
-            return Response(media_type=encoder.media_type, headers=encoder.headers)
+            return Response(headers={"content-type": encoder.media_type, **encoder.headers})
         heartbeat = self._runs.limits.heartbeat
         return EventResponse(reader, encoder, heartbeat=heartbeat, headers={RUN_ID: run.info.run_id})
 

@@ -8,10 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import get_args
 
-import httpx2
 import pytest
 from becket import Event
 
@@ -200,18 +198,6 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     named = {full.rpartition(".")[2] for full in re.findall(r"^\.\. (?:auto|py:)\w+:: ([\w.]+)", pages, re.MULTILINE)}
     hooks = set(importlib.import_module("becket.hookspecs").__all__)  # an implementation says nothing new
     assert set(importlib.import_module(module).__all__) - hooks <= named
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_server_of_the_page_on_fastapi_answers() -> None:
-    (program,) = blocks(DOCS / "how-to" / "fastapi.md", "python")
-    page = ModuleType("fastapi_page")
-    sys.modules[page.__name__] = page  # where pydantic looks for the names in annotations
-    exec(program, page.__dict__)  # noqa: S102  our own words
-    async with page.lifespan(page.app), httpx2.AsyncClient(transport=httpx2.ASGITransport(page.app)) as client:
-        answer = await client.post("http://server/stream", json={"prompt": "hi"})
-    assert answer.text == "Hello, world."
 
 
 DECISIONS = sorted(page for page in (DOCS / "explanation" / "decisions").glob("*.md") if page.stem != "index")

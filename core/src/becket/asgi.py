@@ -65,6 +65,7 @@ class EventResponse:
         self._heartbeat = heartbeat
         self._headers = headers
         self._begun = False
+        self._complete = False
         self._seen = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's
@@ -89,13 +90,16 @@ class EventResponse:
         """End the answer when the client goes away."""
         while (await receive())["type"] != "http.disconnect":
             pass  # the rest of a body that nobody has read
-        self.gone = True
-        scope.cancel()
+        if not self._complete:  # servers say so after a whole answer, too
+            self.gone = True
+            scope.cancel()
 
     async def _answer(self, send: Send) -> None:
         try:
             await self._send_events(send)
-            await self._send(send, self.encoder.finish(), last=True)
+            end = self.encoder.finish()
+            self._complete = True
+            await self._send(send, end, last=True)
         except _Gone:
             self.gone = True
 

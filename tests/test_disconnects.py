@@ -1,0 +1,367 @@
+"""A client that goes away, at any moment and behind any server: its run has cleaned up within a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import hypercorn.config
+import hypercorn.trio
+import pytest
+import uvicorn
+from anyio.lowlevel import checkpoint
+from becket import Agent, RunFailed, RunFinished, RunStarted, Runtime, TextDelta, tool
+from becket.asgi import EventResponse
+from becket.testing import ScriptedProvider, calls, text
+from becket.wires import EventStreamEncoder, server_sent_event
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+    from becket import Event, ModelRequest, RunInfo
+    from becket.asgi import Message, Receive, Scope, Send
+    from becket.testing import Step
+    from starlette.requests import Request
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 30.0  # seconds; a test that is about to fail waits no longer
+AT_ONCE = 1.0  # seconds that a run has to clean up once its client has gone
+
+
+class Watched:
+    """An agent whose prompt names what it is doing when its client goes, and what is seen of its runs.
+
+    Attributes:
+        agent: The agent.
+        waiting: Model calls and tools that wait for ever now.
+        cleaned: Model calls and tools that have cleaned up.
+        pieces: Pieces of text that the model has made.
+        running: Runs that go on.
+        ended: How each that has ended did.
+        responses: What they were answered with, where that is known.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = self.cleaned = self.pieces = self.running = 0
+        self.ended: list[str] = []
+        self.responses: list[EventResponse] = []
+        self.agent = Agent(
+            ScriptedProvider(self._script), [tool(effect="none")(self.wait)], sinks=[_Ends(self)], runtime=_RUNTIME
+        )
+
+    def _script(self, request: ModelRequest) -> Iterable[Step]:
+        match request.messages[0].text:
+            case "text":
+                return self._flood("so it goes ")
+            case "blocked":
+                return self._flood("x" * 10_000)
+            case "tool":
+                return calls(("wait", {}))
+            case "silent":
+                return [self.wait, *text("never")]
+            case said:
+                return text("You said ", said, ".")
+
+    def _flood(self, piece: str) -> Iterator[Step]:
+        try:
+            while True:
+                yield checkpoint  # as from a network, pieces come one by one
+                self.pieces += 1
+                yield TextDelta(piece)
+        finally:
+            self.cleaned += 1
+
+    async def wait(self) -> None:
+        """Wait for ever."""
+        self.waiting += 1
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.waiting -= 1
+            self.cleaned += 1
+
+    async def busy(self, doing: str) -> None:
+        """Return once the run is in the middle of it."""
+        match doing:
+            case "text":
+                await until(lambda: self.pieces > 0)
+            case "blocked":
+                await until(self._stalls())
+            case _:
+                await until(lambda: self.waiting > 0)
+
+    def _stalls(self) -> Callable[[], bool]:
+        """Whether there was no piece more in a hundred turns of the event loop, each of which would make one."""
+        before, turns = 0, 0
+
+        def stalls() -> bool:
+            nonlocal before, turns
+            turns = turns + 1 if self.pieces == before > 0 else 0
+            before = self.pieces
+            return turns == 100
+
+        return stalls
+
+
+class _Ends:
+    """A sink, and each of its observers, which counts the runs."""
+
+    name = "ends"
+    required = True
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def open(self, run: RunInfo, /) -> _Ends:
+        return self
+
+    def with_argument(self, argument: str, /) -> _Ends:
+        raise NotImplementedError
+
+    def emit(self, event: Event, /) -> None:
+        match event:
+            case RunStarted():
+                self._watched.running += 1
+            case RunFinished(result=result):
+                self._watched.running -= 1
+                self._watched.ended.append(result.stop_reason)
+            case RunFailed(error=error):
+                self._watched.running -= 1
+                self._watched.ended.append(error.message)
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+_RUNTIME = Runtime(discover=False)
+
+
+class _Events(EventStreamEncoder):
+    def encode(self, event: Event, /) -> bytes:
+        return server_sent_event(event.to_json())
+
+
+def starlette(watched: Watched) -> Any:
+    async def answer(request: Request) -> Any:
+        stream = watched.agent.stream_async((await request.json())["prompt"])
+        watched.responses.append(EventResponse(stream, _Events()))
+        return watched.responses[-1]
+
+    return Starlette(routes=[Route("/", answer, methods=["POST"])])
+
+
+def plain(watched: Watched) -> Any:
+    """What a host does that knows nothing of becket."""
+
+    async def pieces(prompt: str) -> AsyncIterator[str]:
+        async for event in watched.agent.stream_async(prompt):
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    async def answer(request: Request) -> Any:
+        return StreamingResponse(pieces((await request.json())["prompt"]), media_type="text/plain")
+
+    return Starlette(routes=[Route("/", answer, methods=["POST"])])
+
+
+APPS = {"starlette": starlette}
+PATHS = {"starlette": "/", "plain": "/"}
+
+
+class Server:
+    """One that serves what it is given from test to test.
+
+    Attributes:
+        port: Where it listens.
+        app: What it serves.
+        spec: The version of ASGI's HTTP specification that it speaks.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.app: Any = None
+        self.spec = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        scope["asgi"] = {**scope["asgi"], "spec_version": self.spec}
+        if self.spec == "2.3":
+            await self.app(scope, receive, send)
+        else:
+            await self._later(scope, receive, send)
+
+    async def _later(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As servers do since version 2.4: what is sent to a client that has gone raises OSError."""
+        post, box = anyio.create_memory_object_stream["Message"](10)
+        gone = False
+
+        async def pump() -> None:
+            nonlocal gone
+            while not gone:
+                message = await receive()
+                gone = message["type"] == "http.disconnect"
+                post.send_nowait(message)
+
+        async def deliver(message: Message) -> None:
+            if not gone:
+                await send(message)
+                if not message.get("more_body", True):
+                    return  # the end, after which it has every right to
+            if gone:
+                raise OSError("the client has gone")
+
+        with post, box:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(pump)
+                await self.app(scope, box.receive, deliver)
+                tasks.cancel_scope.cancel()
+
+
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str) -> AsyncIterator[Server]:
+    """On asyncio uvicorn, on trio hypercorn; in the event loop of the tests."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so has each connection then
+        it = Server(listening.getsockname()[1])
+        run = behind_uvicorn if anyio_backend == "asyncio" else behind_hypercorn
+        async with run(it, listening):
+            yield it
+
+
+@asynccontextmanager
+async def behind_uvicorn(app: Any, listening: socket.socket) -> AsyncIterator[None]:
+    served = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(served.serve, [listening])
+        yield
+        served.should_exit = True
+
+
+@asynccontextmanager
+async def behind_hypercorn(app: Any, listening: socket.socket) -> AsyncIterator[None]:
+    config, stop = hypercorn.config.Config(), anyio.Event()
+    config.bind = [f"fd://{os.dup(listening.fileno())}"]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: hypercorn.trio.serve(app, config, shutdown_trigger=stop.wait))
+        yield
+        stop.set()
+
+
+class Client:
+    """One whose process was killed when the block is left."""
+
+    def __init__(self, server: Server, path: str, prompt: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.connect(("127.0.0.1", server.port))  # the kernel takes it, and a small request as well
+        self.ask(path, prompt)
+
+    def ask(self, path: str, prompt: str) -> None:
+        body = json.dumps({"prompt": prompt}).encode()
+        self._socket.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    async def read(self, until: bytes) -> bytes:
+        """What comes, to the first time that this does."""
+        got = b""
+        while until not in got:
+            await anyio.wait_readable(self._socket)
+            piece = self._socket.recv(1000)
+            assert piece, got
+            got += piece
+        return got
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await checkpoint()
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+@pytest.mark.parametrize("doing", ["text", "tool", "blocked", "silent"])
+@pytest.mark.parametrize("app", APPS)
+async def test_a_client_that_is_killed_ends_its_run(server: Server, app: str, doing: str, spec: str) -> None:
+    """While text flows; while a tool waits; while it does not read and so nothing can be sent; before the first text."""
+    watched = Watched()
+    server.app, server.spec = APPS[app](watched), spec
+    with anyio.fail_after(PATIENCE):
+        with Client(server, PATHS[app], doing) as client:
+            if doing == "text":
+                await client.read(b"so it goes")
+            await watched.busy(doing)
+        with anyio.fail_after(AT_ONCE):
+            await until(lambda: watched.cleaned > 0 and watched.running == 0)
+    assert (watched.cleaned, watched.ended) == (1, ["cancelled"])
+    assert [response.gone for response in watched.responses] == [True] * len(watched.responses)
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+@pytest.mark.parametrize("app", APPS)
+async def test_a_client_that_never_reads_anything_leaves_nothing(server: Server, app: str, spec: str) -> None:
+    """It may be gone before its run was begun; no run is left, and the server goes on."""
+    watched = Watched()
+    server.app, server.spec = APPS[app](watched), spec
+    with anyio.fail_after(PATIENCE):
+        for _ in range(10):
+            with Client(server, PATHS[app], "silent"):
+                pass
+        with Client(server, PATHS[app], "hello") as client:
+            await client.read(b"hello")
+        await until(lambda: watched.running == 0)
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+@pytest.mark.parametrize("app", APPS)
+async def test_a_client_that_reads_to_the_end_is_not_gone(server: Server, app: str, spec: str) -> None:
+    """Though servers say that it has disconnected, once everything was sent. Its connection takes the next request."""
+    watched = Watched()
+    server.app, server.spec = APPS[app](watched), spec
+    with anyio.fail_after(PATIENCE), Client(server, PATHS[app], "hello") as client:
+        await client.read(b"\r\n0\r\n\r\n")
+        client.ask(PATHS[app], "hello")
+        await client.read(b"\r\n0\r\n\r\n")
+    assert watched.ended == ["end_turn", "end_turn"]
+    assert [response.gone for response in watched.responses] == [False] * len(watched.responses)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
+@pytest.mark.parametrize("app", APPS)
+async def test_curl_that_is_killed_ends_its_run(server: Server, app: str) -> None:
+    watched = Watched()
+    server.app, server.spec = APPS[app](watched), "2.3"
+    address = f"http://127.0.0.1:{server.port}{PATHS[app]}"
+    command = ["curl", "-sN", "--noproxy", "*", "--json", json.dumps({"prompt": "tool"}), address]
+    curl = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220, S603  our own words; nobody waits
+    try:
+        with anyio.fail_after(PATIENCE):
+            await watched.busy("tool")
+            curl.send_signal(signal.SIGKILL)
+            with anyio.fail_after(AT_ONCE):
+                await until(lambda: watched.cleaned > 0 and watched.running == 0)
+    finally:
+        curl.kill()
+        curl.wait()  # noqa: ASYNC222  it is dead
+    assert watched.ended == ["cancelled"]

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import hypercorn.config
@@ -278,7 +278,7 @@ class Client:
             + body
         )
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -304,7 +304,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("doing", ["text", "tool", "blocked", "silent"])
 @pytest.mark.parametrize("app", APPS)
 async def test_a_client_that_is_killed_ends_its_run(server: Server, app: str, doing: str, spec: str) -> None:
-    """While text flows; while a tool waits; while it does not read and so nothing can be sent; before the first text."""
+    """While text flows; while a tool waits; while nothing can be sent, since it does not read; before the first text."""
     watched = Watched()
     server.app, server.spec = APPS[app](watched), spec
     with anyio.fail_after(PATIENCE):
@@ -363,5 +363,5 @@ async def test_curl_that_is_killed_ends_its_run(server: Server, app: str) -> Non
                 await until(lambda: watched.cleaned > 0 and watched.running == 0)
     finally:
         curl.kill()
-        curl.wait()  # noqa: ASYNC222  it is dead
+        curl.wait()
     assert watched.ended == ["cancelled"]

@@ -304,7 +304,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("doing", ["text", "tool", "blocked", "silent"])
 @pytest.mark.parametrize("app", APPS)
 async def test_a_client_that_is_killed_ends_its_run(server: Server, app: str, doing: str, spec: str) -> None:
-    """While text flows; while a tool waits; while nothing can be sent, since it does not read; before the first text."""
+    """While text flows; while a tool waits; while nothing can be sent, as it does not read; before the first text."""
     watched = Watched()
     server.app, server.spec = APPS[app](watched), spec
     with anyio.fail_after(PATIENCE):

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -26,7 +26,7 @@ from becket_serve import AgentResponse
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.applications import Starlette
-from starlette.requests import Request  # noqa: TC002  FastAPI looks at it
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
@@ -276,7 +276,10 @@ class Server:
         with post, box:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pump)
-                await self._app(scope, box.receive, deliver)
+                with suppress(
+                    ClientDisconnect
+                ):  # what it said itself; pytest would keep the traceback
+                    await self._app(scope, box.receive, deliver)
                 tasks.cancel_scope.cancel()
 
 

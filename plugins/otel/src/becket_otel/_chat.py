@@ -11,13 +11,13 @@ from becket_otel import _names as names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from becket import ModelFinished, ModelStarted
+    from becket import ModelFinished, ModelStarted, Usage
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
     from becket_otel._telemetry import Telemetry
 
-__all__ = ["Chat", "error_type_of", "of_model"]
+__all__ = ["Chat", "error_type_of", "of_model", "of_usage"]
 
 _FINE: Final = frozenset({"end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use", "interrupted"})
 """Stop reasons of what has come to its end, `interrupted` among them: that run waits for a decision."""
@@ -83,7 +83,9 @@ class Chat:
             self._model[names.RESPONSE_MODEL] = answered[names.REQUEST_MODEL]
         elif self._error is None:
             self._model[names.RESPONSE_MODEL] = self._model[names.REQUEST_MODEL]
-        self.span.set_attributes({**self._model, **_of_answer(event), names.FINISH_REASONS: (self.finish_reason,)})
+        self.span.set_attributes(
+            {**self._model, **of_usage(event.usage), **_of_answer(event), names.FINISH_REASONS: (self.finish_reason,)}
+        )
         self._measure(event)
 
     def _measure(self, event: ModelFinished) -> None:
@@ -119,16 +121,25 @@ def of_model(model: str) -> dict[str, AttributeValue]:
     return {names.PROVIDER: names.PROVIDERS.get(provider, provider), names.REQUEST_MODEL: name}
 
 
+def of_usage(usage: Usage) -> dict[str, AttributeValue]:
+    """The attributes that count tokens; none where the service does not count, and gives zeros."""
+    if not usage.total_tokens:
+        return {}
+    about: dict[str, AttributeValue] = {
+        names.INPUT_TOKENS: usage.input_tokens,
+        names.OUTPUT_TOKENS: usage.output_tokens,
+    }
+    if usage.cached_tokens:
+        about[names.CACHED_TOKENS] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        about[names.REASONING_TOKENS] = usage.reasoning_tokens
+    return about
+
+
 def _of_answer(event: ModelFinished) -> dict[str, AttributeValue]:
-    """What there is to say of it: a service that does not count gives zeros, and those are no counts."""
-    usage = event.usage
-    about: dict[str, AttributeValue | None] = {
+    about = {
         names.RESPONSE_ID: event.response_id,
         names.FIRST_CHUNK: event.first_token_s,
-        names.INPUT_TOKENS: usage.input_tokens if usage.total_tokens else None,
-        names.OUTPUT_TOKENS: usage.output_tokens if usage.total_tokens else None,
-        names.CACHED_TOKENS: usage.cached_tokens or None,
-        names.REASONING_TOKENS: usage.reasoning_tokens or None,
         names.COST: event.cost,
         names.CONFIDENCE: event.confidence,
     }

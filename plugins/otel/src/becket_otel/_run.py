@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
 from becket_otel import _names as names
-from becket_otel._chat import Chat, error_type_of, of_model
+from becket_otel._chat import Chat, error_type_of, of_model, of_usage
 from becket_otel._content import as_json, message_json, result_json
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ class Run:
                 names.STOP_REASON: result.stop_reason,
                 names.FINISH_REASONS: (reason,),
                 names.CYCLES: result.cycles,
-                names.INPUT_TOKENS: result.usage.input_tokens,
-                names.OUTPUT_TOKENS: result.usage.output_tokens,
+                **of_usage(result.usage),
             }
         )
         if result.cost is not None:
@@ -219,10 +218,11 @@ class Run:
         """A model call that failed ends here, and the next attempt is another one. A tool call goes on."""
         now = _ns(event.time)
         about: dict[str, AttributeValue] = {
-            names.RETRY_REASON: event.reason,
             names.RETRY_DELAY: event.delay_s,
             names.RETRY_ATTEMPT: event.next_attempt,
         }
+        if event.call_id is None or self._content:  # what a tool says of its failure is for the model
+            about[names.RETRY_REASON] = event.reason
         span = self._span
         if event.call_id is not None:
             span = self._tools.get(event.call_id, span)

@@ -1,6 +1,6 @@
 """Every name that leaves this package, and where it comes from.
 
-The names of `gen_ai` are those of the semantic conventions v1.41.0 for generative AI (April 2026), the last ones that
+The names of `gen_ai` are those of the semantic conventions v1.41.0 for generative AI, the last ones that
 were published: https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs/gen-ai, looked up on
 2026-11-24. They are in development. What comes after them is written in another repository,
 https://github.com/open-telemetry/semantic-conventions-genai, which had no release then. Its migration guide has these

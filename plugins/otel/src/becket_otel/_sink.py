@@ -12,10 +12,10 @@ from becket_otel import _names as names
 from becket_otel._telemetry import current
 
 if TYPE_CHECKING:
+    import opentelemetry.context
+    import opentelemetry.metrics
+    import opentelemetry.trace
     from becket import Event, RunInfo, SinkRun
-    from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, TracerProvider
 
     from becket_otel._telemetry import Telemetry
 
@@ -60,14 +60,14 @@ class OtelSink:
         self,
         *,
         content: bool | None = None,
-        tracer_provider: TracerProvider | None = None,
-        meter_provider: MeterProvider | None = None,
+        tracer_provider: opentelemetry.trace.TracerProvider | None = None,
+        meter_provider: opentelemetry.metrics.MeterProvider | None = None,
     ) -> None:
         self._content = content
         self._traces = tracer_provider
         self._meters = meter_provider
         self._telemetry: Telemetry | None = None
-        self._open: dict[tuple[str, str | None], Span] = {}
+        self._open: dict[tuple[str, str | None], opentelemetry.trace.Span] = {}
 
     def open(self, run: RunInfo, /) -> SinkRun:  # noqa: ARG002  the events say which run they are of
         """What observes this run."""
@@ -91,7 +91,7 @@ class OtelSink:
             )
         return OtelSink(content=True, tracer_provider=self._traces, meter_provider=self._meters)
 
-    def context_of(self, run_id: str, call_id: str | None = None) -> Context:
+    def context_of(self, run_id: str, call_id: str | None = None) -> opentelemetry.context.Context:
         """OpenTelemetry's current context with the span of a run, or of one of its tool calls, in it.
 
         For spans that are to be below that one: `tracer.start_as_current_span("...", context=...)`, in a tool with the

@@ -1,7 +1,8 @@
-// OpenAI's own client against a server: `node openai.mjs URL`. Prints what it saw, as one line of JSON.
+// OpenAI's own client against a server: `node openai.mjs URL [brief]`. Prints what it saw, as one line of JSON;
+// `brief` leaves out what does not depend on what the server shows.
 import OpenAI from "openai";
 
-const [url] = process.argv.slice(2);
+const [url, brief] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "unused", maxRetries: 0 });
 
 const asked = (prompt, more = {}) => ({
@@ -78,6 +79,11 @@ for (const prompt of [...ending, ...failures]) {
   seen.streamed[prompt] = await streamed(prompt);
   seen.whole[prompt] = await whole(prompt);
   seen.accumulated[prompt] = await accumulated(prompt);
+}
+
+if (brief) {
+  console.log(JSON.stringify(seen));
+  process.exit();
 }
 
 const flood = await streamed("flood");

@@ -196,9 +196,22 @@ class TestSyncClient:
     def test_what_is_no_request(self, served: Served) -> None:
         with served.client() as client, pytest.raises(openai.APIStatusError) as caught:
             client.chat.completions.create(model="scenarios", messages=[{"role": "nobody"}])  # type: ignore[typeddict-item]
-        assert caught.value.status_code in (400, 422)
+        assert (caught.value.status_code, caught.value.param) == (422, "messages")
         assert caught.value.type == "invalid_request_error"
         assert "role" in caught.value.message
+
+    def test_a_token_is_the_clients_key(self) -> None:
+        token = "correct-horse-battery"  # noqa: S105  of this test alone
+        agents = Served().agents(Settings())
+        with serving(app(agents, tokens=[token])) as url:
+            with openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as client:
+                with pytest.raises(openai.AuthenticationError) as caught:
+                    client.chat.completions.create(**asked("text"))
+                assert caught.value.code == "invalid_api_key"
+                with pytest.raises(openai.AuthenticationError):
+                    client.models.list()
+            with openai.OpenAI(base_url=f"{url}/v1", api_key=token, max_retries=0) as client:
+                assert client.chat.completions.create(**asked("text")).choices[0].message.content == "Hello, world."
 
     def test_what_was_said_comes_to_the_model(self, served: Served) -> None:
         """Instructions after the agent's own, history, the image, and how the model is to answer."""
@@ -349,7 +362,7 @@ class TestWhatIsShown:
                 assert client.chat.completions.create(**asked(name)).choices[0].message.content == expected(name)
 
     def test_so_does_that_for_node(self, open_served: Served, judge: Callable[..., Any]) -> None:
-        seen = judge("openai.mjs", open_served.url)
+        seen = judge("openai.mjs", open_served.url, "brief")
         for name in ENDING:
             assert seen["streamed"][name]["text"] == seen["whole"][name]["text"] == expected(name)
             assert seen["accumulated"][name] == {"text": expected(name), "finish": "stop"}

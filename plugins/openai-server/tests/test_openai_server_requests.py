@@ -142,6 +142,12 @@ class TestConversations:
 
 
 class TestParts:
+    @pytest.mark.parametrize(("content", "told"), [([{"type": "video"}], "Input tag 'video'"), (5, "a valid list")])
+    def test_an_error_tells_of_one_form_alone(self, content: Any, told: str) -> None:
+        with pytest.raises(ValidationError, match=told) as caught:
+            read(user(content))
+        assert caught.value.error_count() == 1
+
     def test_an_image_by_its_bytes_and_by_its_address(self) -> None:
         found = read(
             user(
@@ -308,6 +314,14 @@ class TestErrors:
             ),
             (RequestError("no", status=401, code="unauthorized"), ("invalid_request_error", "invalid_api_key", None)),
             (RequestError("slow down", status=429, code="busy"), ("rate_limit_error", "busy", None)),
+            (
+                RequestError("bad", status=422, code="invalid_body", members={"errors": [{"at": "messages.0.role"}]}),
+                ("invalid_request_error", "invalid_body", "messages"),
+            ),
+            (
+                RequestError("bad", status=422, code="invalid_body", members={"errors": [{"at": ""}]}),
+                ("invalid_request_error", "invalid_body", None),
+            ),
             (RequestError("oh", status=503, code="closing"), ("server_error", "closing", None)),
         ],
     )

@@ -36,8 +36,16 @@ def refused(message: str, *, param: str | None = None, code: str | None = None) 
 def error_object(error: RequestError) -> dict[str, Any]:
     """An error before a run has begun."""
     code = _CODES.get(error.code, error.code)
-    param = "model" if code == "model_not_found" else error.members.get("param")
+    param = "model" if code == "model_not_found" else error.members.get("param") or _invalid(error)
     return {"message": str(error), "type": _type(error.status), "param": param, "code": code}
+
+
+def _invalid(error: RequestError) -> str | None:
+    """The member of a body that the server has found invalid first: becket-serve tells `[{at: "messages.0", ...}]`."""
+    match error.members.get("errors"):
+        case [{"at": str(at)}, *_] if at:
+            return at.partition(".")[0]
+    return None
 
 
 def failure_object(error: ErrorInfo) -> dict[str, Any]:

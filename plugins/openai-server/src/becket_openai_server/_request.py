@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 __all__ = [
     "AssistantMessage",
@@ -85,7 +85,14 @@ class FilePart(BaseModel):
 
 
 Part: TypeAlias = Annotated[TextPart | ImagePart | AudioPart | FilePart | RefusalPart, Field(discriminator="type")]
-Content: TypeAlias = str | list[Part]
+
+
+def _form(given: object) -> str:
+    """Which of its forms a content is meant to have: an error then tells of that one alone."""
+    return "text" if isinstance(given, str) else "parts"
+
+
+Content: TypeAlias = Annotated[Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")], Discriminator(_form)]
 
 
 class InstructionMessage(BaseModel):

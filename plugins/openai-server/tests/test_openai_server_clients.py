@@ -10,7 +10,7 @@ import anyio
 import openai
 import pytest
 from anyio import to_thread
-from becket import Agent, Image, Message, ModelOptions, ProviderError, Runtime, Text, tool
+from becket import Agent, Image, Message, ModelOptions, ProviderError, Runtime, Text, ToolResult, tool
 from becket.testing import Scenarios, ScriptedProvider, text
 from becket.testing.scenarios import FLOOD
 from becket_openai import Endpoint, OpenAIProvider
@@ -246,6 +246,19 @@ class TestSyncClient:
             Message("user", (Text("three"), Image("image/png", PNG))),
         ]
         assert request.options == ModelOptions(temperature=0.5, max_tokens=9, stop=("end",), seed=3)
+
+    def test_a_conversation_with_calls_goes_on(self, served: Served) -> None:
+        call = {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"one": 1}'}}
+        conversation: list[Any] = [
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "a", "content": "two"},
+        ]
+        with served.client() as client:
+            answer = client.chat.completions.create(model="echo it", messages=conversation)
+        assert answer.choices[0].message.content == "heard"
+        last = served.echo.requests[-1].messages[2]
+        assert last.tool_results == (ToolResult("a", "success", (Text("two"),)),)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # its default transport is asyncio's

@@ -125,8 +125,6 @@ class TestConversations:
             ([{"role": "system", "content": "x"}], "the last message must be the user's"),
             ([user(), {"role": "assistant", "tool_calls": CALLS}, user()], "has no result in the next message"),
             ([user(), RESULTS[0]], "was not called just before"),
-            ([user(" ")], "the prompt is empty"),
-            ([user([])], "the prompt is empty"),
             ([user(), {"role": "assistant", "tool_calls": CALLS[:1] * 2}, RESULTS[0]], "stands twice"),
         ],
     )
@@ -134,6 +132,14 @@ class TestConversations:
         error = refusal(*messages)
         assert told in error["message"]
         assert error["param"] == "messages"
+
+    @pytest.mark.parametrize("content", ["", " ", [], [{"type": "text", "text": "\n"}]])
+    def test_an_empty_message_of_the_user_is_refused_with_its_place(self, content: Any) -> None:
+        error = refusal(user(), user(content), user())
+        assert (error["message"], error["param"]) == (
+            "messages[1].content is empty; leave the message out",
+            "messages[1].content",
+        )
 
     @pytest.mark.parametrize("role", ["function", "", None])
     def test_an_unknown_role_is_no_request(self, role: Any) -> None:

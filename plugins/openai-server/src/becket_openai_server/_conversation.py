@@ -96,6 +96,8 @@ class _Taken:
                     self.instructions.append(text)
             case UserMessage():
                 blocks = tuple(_blocks(message.content, f"{param}.content"))
+                if all(isinstance(block, Text) and not block.text.strip() for block in blocks):
+                    raise refused(f"{param}.content is empty; leave the message out", param=f"{param}.content")
                 # In one message with the results before it: model services want the roles to alternate.
                 self.messages.append(Message("user", (*self.results, *blocks)))
                 self.results = []

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from becket import RequestError, RunInfo
     from becket.wires import Encoder, RunRequest
 
-    from becket_openai_server._request import ChatRequest
-
 __all__ = ["ChatCompletions"]
 
 
@@ -42,14 +40,17 @@ class ChatCompletions:
         self._since = int(time.time())
 
     @property
-    def request_model(self) -> type[ChatRequest]:
+    def request_model(self) -> type:
         """A request, as OpenAI's clients send it; members that are not known are left alone."""
         from becket_openai_server._request import ChatRequest  # with pydantic, which takes 100 ms
 
         return ChatRequest
 
-    def read(self, body: ChatRequest, /) -> RunRequest:
+    def read(self, body: Any, /) -> RunRequest:
         """The run that a request asks for.
+
+        Args:
+            body: An instance of `request_model`.
 
         Raises:
             RequestError: It asks for what an agent does not give, such as calls of the client's own tools, or its
@@ -59,7 +60,7 @@ class ChatCompletions:
 
         return read(body)
 
-    def open(self, body: ChatRequest, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  `stream` decides
+    def open(self, body: Any, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  `stream` decides
         """An encoder of chunks, or of one completion, as the request has it."""
         if body.stream:
             from becket_openai_server._chunks import ChunkEncoder

@@ -94,7 +94,7 @@ class TestConversations:
         assert [message.role for message in found.history] == ["user", "assistant", "user", "assistant"]
         assert [result.call_id for result in found.history[2].tool_results] == ["a", "b"]
 
-    @pytest.mark.parametrize("arguments", ['{"one": ', "[1]"])
+    @pytest.mark.parametrize("arguments", ['{"one": ', "[1]", '{"one": NaN}'])
     def test_arguments_that_are_no_object_stay_what_they_were(self, arguments: str) -> None:
         call = {"id": "a", "function": {"name": "add", "arguments": arguments}}
         found = read(user(), {"role": "assistant", "tool_calls": [call]}, RESULTS[0])

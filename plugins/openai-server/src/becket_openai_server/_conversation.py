@@ -127,12 +127,16 @@ def _call(call: Call) -> ToolCall:
     """A call of earlier. Arguments that are no JSON object stay what they were: the history is the client's."""
     name, text = call.function.name, call.function.arguments
     try:
-        arguments: Any = json.loads(text) if text.strip() else {}
+        arguments: Any = json.loads(text, parse_constant=_no_constant) if text.strip() else {}
     except (ValueError, RecursionError) as error:
         return ToolCall(call.id, name, malformed=MalformedArguments(text[:_QUOTED], str(error)))
     if not isinstance(arguments, dict):
         return ToolCall(call.id, name, malformed=MalformedArguments(text[:_QUOTED], "it is no JSON object"))
     return ToolCall(call.id, name, arguments)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _text(content: Content, param: str) -> str:

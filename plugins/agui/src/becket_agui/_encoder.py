@@ -92,10 +92,14 @@ class AgUiEncoder(EventStreamEncoder):
             yield self._started(event)
         speaker = self._speakers.get(event.run_id)
         if speaker is None:
-            nested = event.run_id != self._run.run_id
-            if nested:
-                yield self._introduced(event)
-            speaker = self._speakers[event.run_id] = Speaker(event.run_id, nested=nested)
+            if event.run_id == self._run.run_id:
+                speaker = Speaker(event.run_id)
+            else:
+                call = self._call_above(event)
+                name = event.agent if isinstance(event, RunStarted) else self._before.tool(call) or "agent"
+                speaker = Speaker(event.run_id, name)
+                yield self._introduced(event, name, call)
+            self._speakers[event.run_id] = speaker
         yield from step(self, speaker, event)
 
     def _started(self, event: Event) -> bytes:
@@ -109,19 +113,23 @@ class AgUiEncoder(EventStreamEncoder):
             metadata={OWN: {"runId": self._run.run_id, "agent": self._run.agent}},
         )
 
-    def _introduced(self, event: Event) -> bytes:
-        """A nested run has begun, or goes on."""
+    def _call_above(self, event: Event) -> str | None:
+        """The call that a nested run is the work of, where one is known."""
         above, called = event.parent_run_id, event.parent_call_id
-        call = None
-        if above is not None and called is not None:
-            speaker = self._speakers.get(above)
-            known = {} if speaker is None else speaker.calls
-            call = known.get(called) or self._before.call(above, called)
+        if above is None or called is None:
+            return None
+        speaker = self._speakers.get(above)
+        known = {} if speaker is None else speaker.calls
+        return known.get(called) or self._before.call(above, called)
+
+    def _introduced(self, event: Event, name: str, call: str | None) -> bytes:
+        """A nested run has begun, or goes on."""
+        above = event.parent_run_id
         return frame(
             "SUBAGENT_STARTED",
             event,
             subagentRunId=event.run_id,
-            name=event.agent if isinstance(event, RunStarted) else self._before.tool(call) or "agent",
+            name=name,
             parentSubagentRunId=above if above in self._speakers and above != self._run.run_id else None,
             parentToolCallId=call,
         )

@@ -229,8 +229,9 @@ def _answers(resume: Iterable[ResumeEntry]) -> dict[str, Answer]:
 def _answer(entry: ResumeEntry) -> Answer:
     if entry.status == "cancelled":
         return Deny("the user has not answered")
-    match entry.payload:
-        case {"approved": bool(approved)} as payload:
+    payload: Any = entry.payload
+    match payload:
+        case {"approved": bool(approved)}:
             reason, arguments = payload.get("reason") or "", payload.get("editedArgs")
             if isinstance(reason, str) and (arguments is None or isinstance(arguments, dict)):
                 if not approved:

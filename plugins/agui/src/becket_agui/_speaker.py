@@ -37,17 +37,19 @@ class Speaker:
 
     Args:
         run_id: The run.
-        nested: Whether it is nested in the one that was asked for: what it says is then marked as its own.
+        agent: What a run is called that is nested in the one that was asked for: what it says is marked as its own.
+            None for the one that was asked for.
 
     Attributes:
         run_id: As above.
-        nested: As above.
+        nested: Whether it is nested.
         model: The model that was called last, as `provider:model`.
         calls: The names of its calls, by their ids in becket.
         text: How the deltas of the text begin that is open; empty where none is.
     """
 
     __slots__ = (
+        "_agent",
         "_attempt",
         "_message",
         "_open_calls",
@@ -62,13 +64,14 @@ class Speaker:
         "text",
     )
 
-    def __init__(self, run_id: str, *, nested: bool) -> None:
+    def __init__(self, run_id: str, agent: str | None = None) -> None:
         self.run_id = run_id
-        self.nested = nested
+        self.nested = agent is not None
         self.model = ""
         self.calls: dict[str, str] = {}
         self.text = b""
-        self._tag: dict[str, Any] = {"subagentRunId": run_id} if nested else {}
+        self._agent = agent
+        self._tag: dict[str, Any] = {} if agent is None else {"subagentRunId": run_id}
         self._attempt = (0, 0)
         self._message = ""
         self._step: str | None = None
@@ -87,7 +90,7 @@ class Speaker:
     def begin_step(self, event: CycleStarted) -> Iterator[bytes]:
         """A cycle, which is a step."""
         yield from self.close(event)
-        self._step = f"cycle {event.cycle}"
+        self._step = f"cycle {event.cycle}" if self._agent is None else f"{self._agent}: cycle {event.cycle}"
         yield self.frame("STEP_STARTED", event, stepName=self._step)
 
     def begin_message(self, event: ModelStarted) -> Iterator[bytes]:

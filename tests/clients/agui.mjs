@@ -1,0 +1,92 @@
+// What `HttpAgent` of @ag-ui/client sees of an agent that does as its prompt says; one line of JSON.
+// Called with the address of the wire. What the client complains about is among what it has seen.
+
+import { HttpAgent } from "@ag-ui/client";
+
+const [url] = process.argv.slice(2);
+const complaints = [];
+console.warn = console.error = (...said) => complaints.push(said.map(String).join(" "));
+
+/** An agent in a conversation of its own, and what was seen of it so far. */
+class Conversation {
+  constructor(prompt) {
+    this.agent = new HttpAgent({ url, threadId: prompt });
+    this.ask(prompt);
+  }
+
+  ask(prompt) {
+    this.agent.addMessage({ id: crypto.randomUUID(), role: "user", content: prompt });
+  }
+
+  /** One run; `react` is shown each event. */
+  async run(parameters = {}, react = () => {}) {
+    const begun = complaints.length;
+    const seen = { types: [], failed: null, error: null, finished: null, progress: [], deltas: 0 };
+    const subscriber = {
+      onEvent: ({ event }) => {
+        if (event.type === "TEXT_MESSAGE_CONTENT") seen.deltas += 1;
+        else if (seen.types.at(-1) !== event.type) seen.types.push(event.type);
+        if (event.type === "ACTIVITY_SNAPSHOT") seen.progress.push(event.content.data);
+        if (event.type === "RUN_STARTED") seen.started = event;
+        react(event);
+      },
+      onRunFinishedEvent: ({ event, outcome }) => (seen.finished = { ...event, outcome }),
+      onRunErrorEvent: ({ event }) => (seen.error = { message: event.message, code: event.code }),
+      onRunFailed: ({ error }) => void (seen.failed = String(error.message)),
+    };
+    try {
+      await this.agent.runAgent(parameters, subscriber);
+    } catch (error) {
+      seen.failed ??= String(error.message);
+    }
+    seen.interrupts = structuredClone(this.agent.pendingInterrupts);
+    seen.messages = structuredClone(this.agent.messages);
+    seen.complaints = complaints.slice(begun);
+    return seen;
+  }
+
+  /** Answer what is asked, all of it alike. */
+  resume(response) {
+    const resume = this.agent.pendingInterrupts.map(({ id }) => ({ interruptId: id, ...response }));
+    return this.run({ resume });
+  }
+}
+
+const seen = {};
+for (const prompt of ["text", "tools", "progress", "reasoning", "fails first", "fails midway", "nested", "malformed", "unicode"])
+  seen[prompt] = await new Conversation(prompt).run();
+
+for (const [prompt, last] of [["held", "TEXT_MESSAGE_CONTENT"], ["idle tool", "TOOL_CALL_END"]]) {
+  const talk = new Conversation(prompt);
+  seen[prompt] = await talk.run({}, (event) => event.type === last && talk.agent.abortRun());
+  // What was cut off stays in the conversation, which goes on.
+  talk.ask("text");
+  seen[`${prompt}, then text`] = await talk.run();
+}
+
+for (const [name, response] of Object.entries({
+  allowed: { status: "resolved", payload: { approved: true } },
+  denied: { status: "resolved", payload: { approved: false, reason: "not today" } },
+  edited: { status: "resolved", payload: { approved: true, editedArgs: { value: 8 } } },
+  cancelled: { status: "cancelled" },
+  misspelt: { status: "resolved", payload: "yes" },
+})) {
+  const talk = new Conversation("asks");
+  seen.asks = await talk.run();
+  seen[name] = await talk.resume(response);
+}
+
+const talk = new Conversation("nested");
+await talk.run();
+for (const prompt of ["reasoning", "tools", "text"]) {
+  talk.ask(prompt);
+  seen[`at last ${prompt}`] = await talk.run();
+}
+
+const tools = [{ name: "pick_colour", description: "Asks for a colour.", parameters: { type: "object" } }];
+seen["client tools"] = await new Conversation("text").run({ tools });
+
+const flood = await new Conversation("flood").run();
+seen.flood = { ...flood, messages: undefined, length: flood.messages.at(-1).content.length };
+
+process.stdout.write(`${JSON.stringify(seen)}\n`);

@@ -1,4 +1,4 @@
-"""A chat as the AI SDK has one, in Python and stricter: what it is sent makes a message, and a message the next request."""
+"""A chat as the AI SDK has one, in Python and stricter: answers make messages, and messages the next request."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Reader:
         step = self.parts[starts[-1] :]
         return next((part for part in step if part.get("toolCallId") == call_id), None)
 
-    def _tool(self, chunk: dict[str, Any]) -> None:  # noqa: C901, PLR0912  as many as there are chunks
+    def _tool(self, chunk: dict[str, Any]) -> None:  # noqa: C901, PLR0912, PLR0915  as many as there are chunks
         kind = chunk["type"].removeprefix("tool-")
         assert self._in_step or self.goes_on
         if kind == "approval-response":
@@ -249,10 +249,12 @@ class Chat:
 
     async def say(self, text: str, *, on: Callable[[Event, AgentStream], object] | None = None) -> Reader:
         """Send a message of the user's; `on` is called with each event."""
-        self.messages.append({"id": f"m{len(self.messages)}", "role": "user", "parts": [{"type": "text", "text": text}]})
+        self.messages.append(
+            {"id": f"m{len(self.messages)}", "role": "user", "parts": [{"type": "text", "text": text}]}
+        )
         return await self._send(None, on)
 
-    async def respond(self, approved: bool | dict[str, bool], reason: str | None = None) -> Reader:  # noqa: FBT001  as the SDK's
+    async def respond(self, approved: bool | dict[str, bool], reason: str | None = None) -> Reader:
         """Respond to what is asked, all or those approvals that are named."""
         message = self.messages[-1]
         for part in message["parts"]:
@@ -271,7 +273,8 @@ class Chat:
         tools = [part for part in parts[starts[-1] :] if part["type"] == "dynamic-tool"]
         done = (*ANSWERED, "approval-responded")
         return any(part["state"] == "approval-responded" for part in tools) and all(
-            part["state"] in done and not (part["state"] == "output-available" and part["preliminary"]) for part in tools
+            part["state"] in done and not (part["state"] == "output-available" and part["preliminary"])
+            for part in tools
         )
 
     def body(self, **more: Any) -> Any:
@@ -279,9 +282,7 @@ class Chat:
         sent = json.dumps({"id": "chat", "messages": self.messages, "trigger": "submit-message", **more})
         return TypeAdapter(self.wire.request_model).validate_json(sent)
 
-    async def _send(
-        self, message: dict[str, Any] | None, on: Callable[[Event, AgentStream], object] | None
-    ) -> Reader:
+    async def _send(self, message: dict[str, Any] | None, on: Callable[[Event, AgentStream], object] | None) -> Reader:
         body = self.body() if message is None else self.body(messageId=message["id"])
         request = self.wire.read(body)
         if request.answers:
@@ -302,7 +303,9 @@ class Chat:
         self.messages.append(self.last.message)
         return self.last
 
-    async def _read(self, stream: AgentStream, encoder: Any, on: Callable[[Event, AgentStream], object] | None) -> bytes:
+    async def _read(
+        self, stream: AgentStream, encoder: Any, on: Callable[[Event, AgentStream], object] | None
+    ) -> bytes:
         """What the encoder writes of what is left of the run, as a server has it: it leaves a run that waits alone."""
         self.parked = None
         written = []

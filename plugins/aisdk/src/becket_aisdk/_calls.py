@@ -18,7 +18,7 @@ from becket_aisdk._chunks import chunk, fragments, quoted
 from becket_aisdk._outputs import output_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from becket import DecisionMade, DecisionRequested, Message, ToolCall, ToolCallDelta, ToolProgress, ToolResult
 
@@ -74,8 +74,9 @@ class Calls:
 
     Args:
         calls: Those that there are at the beginning, where an answer goes on.
-        asked: What the client was asked about them, and the run was not told yet: ids of requests by those of calls.
-        waiting: What is to be asked when that is answered.
+        asked: What the client was asked about them, and is not decided yet: ids of requests by those of calls.
+        answered: Those of the requests that the client has answered; that they are decided is among the next events.
+        waiting: What is to be asked when a call has no question any more.
     """
 
     def __init__(
@@ -83,18 +84,21 @@ class Calls:
         calls: Iterable[Call] = (),
         *,
         asked: Mapping[str, str] = MappingProxyType({}),
+        answered: Collection[str] = (),
         waiting: Iterable[Question] = (),
     ) -> None:
         self._calls = {call.id: call for call in calls}
         self._asked = dict(asked)
+        self._answered = answered
         self._waiting = list(waiting)
         self._message: Message | None = None
 
     @property
     def blocked(self) -> bool:
         """Whether nothing can happen before a decision."""
+        questions = [call_id for call_id, name in self._asked.items() if name not in self._answered]
         running = (call.id for call in self._calls.values() if call.state == "running")
-        return bool(self._asked) and all(call_id in self._asked for call_id in running)
+        return bool(questions) and all(call_id in questions for call_id in running)
 
     @property
     def written(self) -> bool:

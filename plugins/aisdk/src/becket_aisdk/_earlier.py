@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from becket_aisdk._calls import Call, Question
 from becket_aisdk._models import DataPart, ToolPart
 from becket_aisdk._nested import NESTED_RUN, NESTED_TOOL
-from becket_aisdk._read import answered_message
+from becket_aisdk._read import answered_message, run_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,8 @@ class EarlierAnswer:
     Attributes:
         message_id: The message that it is.
         calls: The calls of its last step.
-        asked: What was asked about them, and the run was not told yet: ids of requests by those of calls.
+        asked: What was asked about them, and is not decided yet: ids of requests by those of calls.
+        answered: Those of the requests that are answered now.
         waiting: What is still to be asked.
         nested: The data of the parts on nested runs, by their ids.
     """
@@ -34,6 +35,7 @@ class EarlierAnswer:
     message_id: str
     calls: tuple[Call, ...]
     asked: Mapping[str, str]
+    answered: frozenset[str]
     waiting: tuple[Question, ...]
     nested: Mapping[str, dict[str, object]]
 
@@ -50,6 +52,7 @@ def earlier_answer(body: ChatRequest) -> EarlierAnswer | None:
         message.id,
         (*(_call(part, pending) for part in tools), *held),
         {part.tool_call_id: name for part in tools if (name := message.open_request(part))},
+        frozenset(run_request(body).answers),
         tuple(Question(one.approval_id, one.tool_call_id, one.reason, one.descriptor) for one in pending.waiting),
         {
             part.id: part.data

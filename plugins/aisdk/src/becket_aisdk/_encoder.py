@@ -79,7 +79,7 @@ class ChunkEncoder(EventStreamEncoder):
             self._calls = Calls()
             self._nested = NestedRuns(run.run_id, {})
         else:
-            self._calls = Calls(earlier.calls, asked=earlier.asked, waiting=earlier.waiting)
+            self._calls = Calls(earlier.calls, asked=earlier.asked, answered=earlier.answered, waiting=earlier.waiting)
             self._nested = NestedRuns(run.run_id, earlier.nested)
 
     def encode(self, event: Event, /) -> bytes:

@@ -233,9 +233,10 @@ class Chat:
     Attributes:
         messages: The conversation, as the client has it.
         streams: What was sent, each with the message that it goes on with, or None.
+        became: What was made of each.
         last: The reader of the last answer.
         parked: The run that waits for a decision, or None.
-        asked: How many requests had the answers to what a run had asked.
+        events: All events of all runs.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -243,6 +244,7 @@ class Chat:
         self.agent = agent
         self.messages: list[dict[str, Any]] = []
         self.streams: list[tuple[dict[str, Any] | None, bytes]] = []
+        self.became: list[dict[str, Any]] = []
         self.last = Reader()
         self.parked: AgentStream | None = None
         self.events: list[Event] = []
@@ -298,6 +300,7 @@ class Chat:
         written = await self._read(stream, encoder, on)
         self.streams.append((copy.deepcopy(message), written))
         self.last = Reader(message).read(written)
+        self.became.append(copy.deepcopy(self.last.message))
         if message is not None:
             self.messages.pop()
         self.messages.append(self.last.message)

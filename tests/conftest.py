@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def pytest_collection_finish() -> None:
     """Take what is there for the whole session out of the garbage collector's sight.
 
-    The fixture below collects after each test. With some 5,000 tests collected that took 0.12 s of each, most of it
-    for looking at pytest's own objects.
+    The fixture below collects after each test, and does the same with what a test leaves. With some 5,000 tests
+    collected that took 0.12 s of each, most of it for looking at pytest's own objects; with what 5,000 have left, 8 ms.
     """
     gc.collect()
     gc.freeze()
@@ -32,3 +32,4 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("BECKET_MODEL", raising=False)
     yield
     gc.collect()
+    gc.freeze()

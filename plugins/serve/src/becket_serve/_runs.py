@@ -425,12 +425,16 @@ class ClientRuns:
         """A run that is there; see `becket.wires.RunHost`."""
         return self._runs.find(self._client, run_id).stream
 
+    def cancel(self) -> None:
+        """Cancel what was started here and is not detached."""
+        for run in self._started:
+            if not run.detached:
+                run.stream.cancel()
+
     async def leave(self) -> None:
-        """Cancel what was started here and is not detached, and wait until it has cleaned up."""
+        """The same, and wait until it has cleaned up."""
+        self.cancel()
         with anyio.CancelScope(shield=True):  # bounded: each run has core's own grace
-            for run in self._started:
-                if not run.detached:
-                    run.stream.cancel()
             for run in self._started:
                 await run.stream.aclose()
                 await run.leave(parked=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from becket import RequestError
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
     from becket.wires import SocketWire
 
-    from becket_serve._runs import Runs
+    from becket_serve._runs import ClientRuns, Runs
 
 __all__ = ["Sockets"]
 
-_GOING_AWAY, _FAILED, _REFUSED, _TOO_BIG = 1001, 1011, 1008, 1009  # RFC 6455, section 7.4.1
+_OK, _GOING_AWAY, _FAILED, _REFUSED, _TOO_BIG = 1000, 1001, 1011, 1008, 1009  # RFC 6455, section 7.4.1
 
-_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code
+_REASON_BYTES: Final = 123
+"""Bytes of a reason: a control frame has 125 (RFC 6455, section 5.5), and two of them are the code."""
+
+_AHEAD: Final = 16
+"""Messages that are read before the wire takes them: so it is seen that a client has gone while the wire does not."""
+
+_CLOSING: Final = 5.0
+"""Seconds that closing a socket may take."""
 
 
 class Sockets:
@@ -52,46 +59,61 @@ class Sockets:
 
     async def _serve(self, wire: SocketWire, websocket: WebSocket) -> None:
         offered = websocket.scope.get("subprotocols", ())
-        agreed = next((name for name in wire.subprotocols if name in offered), None)
-        socket = _Socket(websocket, self._runs.limits.body_bytes)
+        await websocket.accept(next((name for name in wire.subprotocols if name in offered), None))
         runs = self._runs.of(websocket.scope[CLIENT])
-        scope = anyio.CancelScope()
-        self._open.add(scope)
+        socket = _Socket(websocket, self._runs.limits.body_bytes, runs)
+        code, reason = _GOING_AWAY, "the server is being stopped"
         try:
-            with scope:
-                await websocket.accept(agreed)
-                await wire.serve(socket, runs)
-            code, reason = (_GOING_AWAY, "the server is being stopped") if scope.cancelled_caught else (1000, "")
-        except (SocketClosed, WebSocketDisconnect, OSError):
-            code, reason = 1000, ""
-        except RequestError as error:
-            code, reason = _REFUSED, str(error)
-        except Exception:  # noqa: BLE001  a plugin's code; the log has it
-            logger().exception("the wire %r failed", wire.name)
-            code, reason = _FAILED, "the server has failed"
+            async with anyio.create_task_group() as tasks:
+                self._open.add(tasks.cancel_scope)
+                tasks.start_soon(socket.listen)
+                code, reason = await _talked(wire, socket, runs)
+                tasks.cancel_scope.cancel()
         finally:
-            self._open.discard(scope)
+            self._open.discard(tasks.cancel_scope)
             await runs.leave()
-        with anyio.move_on_after(5, shield=True):
-            await socket.close(code, reason)
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await socket.close(code, reason)
+            socket.forget()
+
+
+async def _talked(wire: SocketWire, socket: _Socket, runs: ClientRuns) -> tuple[int, str]:
+    """Let the wire talk; how its socket is to be closed."""
+    try:
+        await wire.serve(socket, runs)
+    except SocketClosed:
+        return _OK, ""
+    except RequestError as error:
+        return _REFUSED, str(error)
+    except Exception:  # noqa: BLE001  a plugin's code; the log has it
+        logger().exception("the wire %r failed", wire.name)
+        return _FAILED, "the server has failed"
+    return _OK, ""
 
 
 class _Socket:
     """What a `SocketWire` reads and writes."""
 
-    def __init__(self, websocket: WebSocket, limit: int) -> None:
+    def __init__(self, websocket: WebSocket, limit: int, runs: ClientRuns) -> None:
         self._websocket = websocket
         self._limit = limit
+        self._runs = runs
+        self._taken, self._came = anyio.create_memory_object_stream[str | bytes](_AHEAD)
+
+    async def listen(self) -> None:
+        """Read what comes, until the client has gone; its runs end then, whatever the wire waits for."""
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            text = message.get("text")
+            await self._taken.send(message["bytes"] if text is None else text)
+        self._taken.close()
+        self._runs.cancel()
 
     async def receive(self) -> str | bytes:
         """The next message."""
-        if self._is_closed():
-            raise SocketClosed
-        message: Any = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise SocketClosed
-        text = message.get("text")
-        data: str | bytes = message["bytes"] if text is None else text
+        try:
+            data = await self._came.receive()
+        except (anyio.EndOfStream, anyio.ClosedResourceError) as error:
+            raise SocketClosed from error
         if len(data) > self._limit:
             await self.close(_TOO_BIG, f"a message has at most {self._limit} bytes")
             raise SocketClosed
@@ -103,10 +125,10 @@ class _Socket:
             raise SocketClosed
         try:
             await self._websocket.send_text(message if isinstance(message, str) else message.decode())
-        except (WebSocketDisconnect, OSError, RuntimeError) as error:
+        except (WebSocketDisconnect, OSError, RuntimeError) as error:  # RuntimeError: it was closed meanwhile
             raise SocketClosed from error
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
+    async def close(self, code: int = _OK, reason: str = "") -> None:
         """Close it."""
         if self._is_closed():
             return
@@ -116,6 +138,11 @@ class _Socket:
         except (WebSocketDisconnect, OSError, RuntimeError):
             return  # it was closed from the other side meanwhile
 
+    def forget(self) -> None:
+        """Drop what was not taken."""
+        self._taken.close()
+        self._came.close()
+
     def _is_closed(self) -> bool:
-        states = (self._websocket.client_state, self._websocket.application_state)
+        states: Any = (self._websocket.client_state, self._websocket.application_state)
         return WebSocketState.DISCONNECTED in states

@@ -276,9 +276,7 @@ class Server:
         with post, box:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pump)
-                with suppress(
-                    ClientDisconnect
-                ):  # what it said itself; pytest would keep the traceback
+                with suppress(ClientDisconnect):  # what it said itself; pytest would keep the traceback
                     await self._app(scope, box.receive, deliver)
                 tasks.cancel_scope.cancel()
 

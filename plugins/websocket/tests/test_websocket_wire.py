@@ -393,6 +393,10 @@ BAD: list[tuple[Any, int, str]] = [
     ({"type": "resume", "run_id": "nothing"}, 404, "unknown_run"),
     ({"type": "resume", "run_id": "r", "after": -1}, 422, "invalid_message"),
     ({"type": "resume", "run_id": "r", "after": "1"}, 422, "invalid_message"),
+    ('{"type": "resume", "run_id": "r", "after": ' + "9" * 5000 + "}", 400, "malformed_json"),
+    ('{"type": "resume", "run_id": "r", "after": ' + "9" * 4000 + "}", 422, "invalid_message"),
+    ('{"type": "start", "prompt": "\\ud800"}', 400, "malformed_json"),
+    ("[" * 100_000, 400, "malformed_json"),
     ({"type": "ping", "id": "x"}, 422, "invalid_message"),
 ]
 

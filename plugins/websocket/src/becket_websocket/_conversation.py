@@ -143,15 +143,14 @@ class Conversation:
 
     async def _pass_on(self, run_id: str, reader: Reader, session_id: str | None) -> None:
         """The task of one run: send its events until there are no more."""
+        end = said("ended", run_id=run_id)
         try:
             try:
                 await self._send_all(run_id, reader, session_id)
             except RequestError as error:
-                self._followed.discard(run_id)
-                await self._send(problem(error, {"run_id": run_id}))
-            else:
-                self._followed.discard(run_id)
-                await self._send(said("ended", run_id=run_id))
+                end = problem(error, {"run_id": run_id})
+            self._followed.discard(run_id)  # before the client knows, who may say what comes next at once
+            await self._send(end)
         except SocketClosed:
             self._tasks.cancel_scope.cancel()
 

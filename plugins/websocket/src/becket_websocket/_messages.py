@@ -18,6 +18,9 @@ __all__ = ["Cancel", "Decide", "Ping", "Resume", "Said", "Start", "about", "prob
 _ID_CHARS: Final = 200
 """Characters of a client's own name for what it starts."""
 
+_MOST: Final = 2**53
+"""The largest number that every client has; Python limits how long a number it writes."""
+
 _SHOWN: Final = 20
 """What is wrong with a message is told so many times at most."""
 
@@ -78,7 +81,7 @@ class Resume(_Message):
 
     type: Literal["resume"]
     run_id: str
-    after: int = Field(0, ge=0)
+    after: int = Field(0, ge=0, le=_MOST)
 
 
 class Ping(_Message):

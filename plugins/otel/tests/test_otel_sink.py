@@ -110,6 +110,26 @@ async def test_an_agent_whose_own_sink_it_is_is_below_the_tools_caller(recorded:
     assert recorded.tree() == ["caller", ["invoke_agent inner", ["chat model"]]]
 
 
+@pytest.mark.anyio
+async def test_a_run_that_a_sync_tool_starts_is_beside(recorded: Any) -> None:
+    """It is none of the nested ones; what is current in the tool is the caller's span, in its thread too."""
+    inner = Agent(words(), name="inner", sinks=[recorded.sink], runtime=BARE)
+
+    @tool(effect="none")
+    def ask() -> str:
+        """Ask another agent."""
+        return str(inner("x"))
+
+    model = ScriptedProvider(calls(("ask", {})), text("ok"))
+    outer = Agent(model, [ask], name="outer", sinks=[recorded.sink], runtime=BARE)
+    with recorded.provider.get_tracer("host").start_as_current_span("caller"):
+        await outer.invoke_async("x")
+    assert recorded.tree() == [
+        "caller",
+        ["invoke_agent outer", ["chat model", "execute_tool ask", "chat model"], "invoke_agent inner", ["chat model"]],
+    ]
+
+
 # -- where nobody has set it up ----------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-TOKEN = "the-token-of-the-one"
+TOKEN = "the-token-of-the-one"  # noqa: S105  of a test
 TEXT = {"prompt": "text"}
 
 

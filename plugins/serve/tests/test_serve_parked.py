@@ -164,9 +164,7 @@ async def test_a_decision_made_aside_lets_the_run_go_on_unread(asking: Callable[
     async def change() -> str:
         return "changed"
 
-    agent = Agent(
-        ScriptedProvider(calls(("change", {})), text(*["piece "] * 1000)), [change], approver="reader"
-    )
+    agent = Agent(ScriptedProvider(calls(("change", {})), text(*["piece "] * 1000)), [change], approver="reader")
     here = asking(agent=agent)
     first = await here.client.post("/asking", {"prompt": "go"})
     body = {"request_id": requests(first)[0], "outcome": "allow"}

@@ -11,7 +11,7 @@ import anyio
 import becket_serve
 import pytest
 from anyio.lowlevel import checkpoint
-from becket import Agent, ConfigError, Runtime, hookimpl
+from becket import Agent, Allow, ConfigError, Message, ModelOptions, Runtime, Text, hookimpl
 from becket.testing import Scenarios, ScriptedProvider, text
 from becket.wires import EventStreamEncoder, RunRequest
 from becket_serve import ServeLimits, Settings, app, lifespan
@@ -165,6 +165,7 @@ async def test_documents_of_wires_are_served(client: Any) -> None:
     unknown = await here.get("/v1/models/other")
     assert (unknown.status, unknown.code) == (404, "unknown_agent")
     assert unknown.json["error"] == {"code": "unknown_agent"}
+    assert unknown.json["detail"] == "there is no agent 'other'; there are: 'my agent'"
     stranger = await client(here.app).get("/v1/models")
     assert (stranger.status, stranger.json["error"]) == (401, {"code": "unauthorized"})
 
@@ -309,3 +310,53 @@ def test_its_names_are_these() -> None:
         assert getattr(becket_serve, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = becket_serve.nothing  # type: ignore[attr-defined]
+
+
+# -- what a wire asks for ----------------------------------------------------------------------------------------------
+
+
+class Asking(Wire):
+    """A wire whose requests are given."""
+
+    def __init__(self, request: RunRequest) -> None:
+        super().__init__("asking", "/asking", asks=False)
+        self._request = request
+
+    def read(self, body: Any, /) -> RunRequest:
+        return self._request
+
+
+@pytest.mark.anyio
+async def test_what_a_client_says_of_the_model_is_laid_over_what_the_agent_says(client: Any) -> None:
+    model = ScriptedProvider(text("hi"))
+    asked = RunRequest(
+        prompt="and now?",
+        history=(Message("user", (Text("before"),)), Message("assistant", (Text("yes"),))),
+        instructions="Be brief.",
+        options=ModelOptions(temperature=0.5, extra={"b": 3}),
+    )
+    agent = Agent(
+        model,
+        system_prompt="Be kind.",
+        options=ModelOptions(max_tokens=7, temperature=1.0, extra={"a": 1, "b": 2}),
+        runtime=Runtime(plugins=[Plugin(Asking(asked))], discover=False),
+    )
+    assert (await client(app(agent)).post("/asking", {})).status == 200
+    (request,) = model.requests
+    assert request.system == "Be kind.\n\nBe brief."
+    assert request.options == ModelOptions(max_tokens=7, temperature=0.5, extra={"a": 1, "b": 3})
+    assert [message.text for message in request.messages][:3] == ["before", "yes", "and now?"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (RunRequest(prompt="x", history=(Message("user", (Text("x"),)),), session_id="one"), "history_in_session"),
+        (RunRequest(prompt=()), "invalid_prompt"),
+        (RunRequest(answers={"x": Allow()}), "unknown_decision"),
+    ],
+)
+async def test_what_cannot_be_had_is_refused(client: Any, asked: RunRequest, code: str) -> None:
+    agent = Agent(ScriptedProvider(text("hi")), runtime=Runtime(plugins=[Plugin(Asking(asked))], discover=False))
+    assert (await client(app(agent)).post("/asking", {})).code == code

@@ -251,10 +251,10 @@ class Served:
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             told = f"{request.method} is not for this path; {(headers or {}).get('Allow', 'other methods')} is"
             return problem(RequestError(told, status=status, code="method_not_allowed"), wire, headers)
+        if wire is not None:  # it has documents, and those are about agents
+            return problem(self.runs.unknown_agent(path.rpartition("/")[2]), wire)
         told = "there is nothing at this path; /openapi.json says what there is"
-        is_document = path not in self._posts and wire is not None  # and documents are about agents
-        code = "unknown_agent" if is_document else "unknown_path"
-        return problem(RequestError(told, status=status, code=code), wire, headers)
+        return problem(RequestError(told, status=status, code="unknown_path"), None, headers)
 
 
 def _always(content: Any) -> Callable[[Request], Awaitable[Response]]:

@@ -181,14 +181,16 @@ def _body(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answer(description: str, *forms: str) -> dict[str, Any]:
-    json = {"application/json": {"schema": {"type": "object"}}}
-    texts = {form: {"schema": {"type": "string"}} for form in forms}
-    return {"description": description, "content": texts or json}
+    """An answer in some forms, JSON unless they are told. What a stream is made of, OpenAPI 3.1 cannot say."""
+    return {"description": description, "content": {form: _FORMS.get(form, {}) for form in forms or ["application/json"]}}
+
+
+_FORMS: Final = {
+    "application/json": {"schema": {"type": "object"}},
+    "text/plain": {"schema": {"type": "string"}},
+    MEDIA_TYPE: {"schema": {"$ref": _REFS.format(model="Problem")}},
+}
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REFS.format(model="Problem")}}}
-    return {
-        str(status): {"description": _STATUSES[status], "content": content}
-        for status in sorted({*_EVERYWHERE, *statuses})
-    }
+    return {str(status): _answer(_STATUSES[status], MEDIA_TYPE) for status in sorted({*_EVERYWHERE, *statuses})}

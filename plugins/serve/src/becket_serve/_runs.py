@@ -14,6 +14,7 @@ from becket import (
     EventsDropped,
     MemoryLog,
     Message,
+    ModelOptions,
     RequestError,
     RunInfo,
 )
@@ -303,6 +304,11 @@ class Runs:
                 return run
         raise unknown_decision(min(wanted))
 
+    def unknown_agent(self, name: str) -> RequestError:
+        """The error for an agent that is not there."""
+        there = ", ".join(repr(known) for known, asks in self._asked if asks)
+        return RequestError(f"there is no agent {name[:100]!r}; there are: {there}", status=404, code="unknown_agent")
+
     def forget(self, run: Run) -> None:
         """Drop a run that was never read."""
         self._runs.pop(run.info.run_id, None)
@@ -364,13 +370,10 @@ class Runs:
     def _agent(self, request: RunRequest, *, asks: bool) -> Agent:
         agent = self._asked.get((request.agent if request.agent is not None else self._default, asks))
         if agent is None:
-            there = ", ".join(repr(name) for name, asked in self._asked if asked)
-            raise RequestError(
-                f"there is no agent {str(request.agent)[:100]!r}; there are: {there}", status=404, code="unknown_agent"
-            )
+            raise self.unknown_agent(str(request.agent))
         changes: Any = {}
         if request.options is not None:
-            changes["options"] = request.options
+            changes["options"] = _laid_over(agent.options, request.options)
         if request.instructions:
             changes["system_prompt"] = "\n\n".join(filter(None, (agent.system_prompt, request.instructions)))
         return agent.replace(**changes) if changes else agent
@@ -438,6 +441,17 @@ class ClientRuns:
             for run in self._started:
                 await run.stream.aclose()
                 await run.leave(parked=False)
+
+
+def _laid_over(own: ModelOptions, asked: ModelOptions) -> ModelOptions:
+    """An agent's options, with those that a client has set instead."""
+    default = ModelOptions()
+    changes: dict[str, Any] = {
+        item.name: given
+        for item in dataclasses.fields(asked)
+        if (given := getattr(asked, item.name)) != getattr(default, item.name)
+    }
+    return dataclasses.replace(own, **changes | {"extra": {**own.extra, **asked.extra}})
 
 
 def _stricter(one: float | None, other: float | None) -> float | None:

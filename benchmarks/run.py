@@ -21,6 +21,7 @@ import encoding
 import memory
 import overhttp
 import processes
+import served
 import streams
 import toolcycles
 from measuring import Figure, Settings
@@ -55,6 +56,7 @@ ROWS: dict[str, Row] = {
     **_on_both("http-rounds", overhttp.rounds),
     **_on_both("http-first", overhttp.first),
     **_on_both("http-crowd", overhttp.crowd),
+    "serve-text": served.text,
     "command": processes.command,
 }
 

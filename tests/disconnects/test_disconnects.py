@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import becket_serve
-import hypercorn.config
-import hypercorn.trio
 import pytest
-import uvicorn
 from anyio.lowlevel import checkpoint
 from becket import Agent, RunFailed, RunFinished, RunStarted, Runtime, TextDelta, tool
 from becket.asgi import EventResponse
 from becket.testing import ScriptedProvider, calls, text
 from becket.wires import EventStreamEncoder, server_sent_event
-from becket_serve import AgentResponse
+from becket_serve import AgentResponse, ServeLimits
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request  # noqa: TC002  FastAPI looks at it
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
@@ -34,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from becket import Event, ModelRequest, RunInfo
-    from becket.asgi import Message, Receive, Scope, Send
     from becket.testing import Step
 
 pytestmark = [
@@ -99,15 +92,15 @@ class Watched:
             self.waiting -= 1
             self.cleaned += 1
 
-    async def busy(self, doing: str) -> None:
-        """Return once the run is in the middle of it."""
+    def busy(self, doing: str) -> Callable[[], bool]:
+        """What says whether the run is in the middle of it."""
         match doing:
             case "text":
-                await until(lambda: self.pieces > 0)
+                return lambda: self.pieces > 0
             case "blocked":
-                await until(self._stalls())
+                return self._stalls()
             case _:
-                await until(lambda: self.waiting > 0)
+                return lambda: self.waiting > 0
 
     def _stalls(self) -> Callable[[], bool]:
         """Whether there was no piece more in a hundred turns of the event loop, each of which would make one."""
@@ -214,6 +207,19 @@ def serve(watched: Watched) -> Any:
     return becket_serve.app(watched.agent)
 
 
+def narrow(watched: Watched) -> Any:
+    return becket_serve.app(watched.agent, limits=ServeLimits(runs=1))
+
+
+def detached(watched: Watched) -> Any:
+    async def answer(request: Request) -> Any:
+        stream = watched.agent.stream_async((await request.json())["prompt"], detach=True)
+        watched.responses.append(EventResponse(stream, _Events()))
+        return watched.responses[-1]
+
+    return Starlette(routes=[Route("/", answer, methods=["POST"])])
+
+
 APPS = {
     "starlette": (starlette, "/"),
     "fastapi": (fastapi, "/"),
@@ -223,153 +229,63 @@ APPS = {
 }
 """What answers, and at which path."""
 
-_ALL = {**APPS, "plain": (plain, "/")}
+_ALL = {**APPS, "plain": (plain, "/"), "narrow": (narrow, "/events"), "detached": (detached, "/")}
 
 
-class Server:
-    """One that serves what it is given from test to test.
-
-    Attributes:
-        port: Where it listens.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._app: Any = None
-        self._spec = ""
-
-    def serve(self, app: str, watched: Watched, spec: str = "2.3") -> str:
-        """Serve this one from now on, speaking this version of ASGI's HTTP specification. The path to ask."""
-        make, path = _ALL[app]
-        self._app, self._spec = make(watched), spec
-        return path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
-        scope["asgi"] = {**scope["asgi"], "spec_version": self._spec}
-        if self._spec == "2.3":
-            await self._app(scope, receive, send)
-        else:
-            await self._later(scope, receive, send)
-
-    async def _later(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As servers do since version 2.4: what is sent to a client that has gone raises OSError."""
-        post, box = anyio.create_memory_object_stream["Message"](10)
-        gone = False
-
-        async def pump() -> None:
-            nonlocal gone
-            while not gone:
-                message = await receive()
-                gone = message["type"] == "http.disconnect"
-                post.send_nowait(message)
-
-        async def deliver(message: Message) -> None:
-            if not gone:
-                await send(message)
-                if not message.get("more_body", True):
-                    return  # the end, after which it has every right to
-            if gone:
-                raise OSError("the client has gone")
-
-        with post, box:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(pump)
-                with suppress(ClientDisconnect):  # what it said itself; pytest would keep the traceback
-                    await self._app(scope, box.receive, deliver)
-                tasks.cancel_scope.cancel()
-
-
-@pytest.fixture(scope="module")
-async def server(anyio_backend: str) -> AsyncIterator[Server]:
-    """On asyncio uvicorn, on trio hypercorn; in the event loop of the tests."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so has each connection then
-        it = Server(listening.getsockname()[1])
-        run = behind_uvicorn if anyio_backend == "asyncio" else behind_hypercorn
-        async with run(it, listening):
-            yield it
-
-
-@asynccontextmanager
-async def behind_uvicorn(app: Any, listening: socket.socket) -> AsyncIterator[None]:
-    served = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(served.serve, [listening])
-        yield
-        served.should_exit = True
-
-
-@asynccontextmanager
-async def behind_hypercorn(app: Any, listening: socket.socket) -> AsyncIterator[None]:
-    config, stop = hypercorn.config.Config(), anyio.Event()
-    config.bind = [f"fd://{os.dup(listening.fileno())}"]
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: hypercorn.trio.serve(app, config, shutdown_trigger=stop.wait))
-        yield
-        stop.set()
-
-
-class Client:
-    """One whose process was killed when the block is left."""
-
-    def __init__(self, server: Server, path: str, prompt: str) -> None:
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.connect(("127.0.0.1", server.port))  # the kernel takes it, and a small request as well
-        self.ask(path, prompt)
-
-    def ask(self, path: str, prompt: str) -> None:
-        body = _body(prompt).encode()
-        self._socket.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    async def read(self, until: bytes) -> bytes:
-        """What comes, to the first time that this does."""
-        got = b""
-        while until not in got:
-            await anyio.wait_readable(self._socket)
-            piece = self._socket.recv(1000)
-            assert piece, got
-            got += piece
-        return got
-
-
-def _body(prompt: str) -> str:
-    return json.dumps({"prompt": prompt})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await checkpoint()
+def served(server: Any, app: str, watched: Watched, spec: str = "2.3") -> str:
+    """Have this one served; the path to ask."""
+    make, path = _ALL[app]
+    server.serve(make(watched), spec=spec)
+    return path
 
 
 @pytest.mark.parametrize("spec", ["2.3", "2.4"])
 @pytest.mark.parametrize("doing", ["text", "tool", "blocked", "silent"])
 @pytest.mark.parametrize("app", APPS)
-async def test_a_client_that_is_killed_ends_its_run(server: Server, app: str, doing: str, spec: str) -> None:
+async def test_a_client_that_is_killed_ends_its_run(server: Any, app: str, doing: str, spec: str) -> None:
     """While text flows; while a tool waits; while nothing can be sent, as it does not read; before the first text."""
     watched = Watched()
-    path = server.serve(app, watched, spec)
+    path = served(server, app, watched, spec)
     with anyio.fail_after(PATIENCE):
-        with Client(server, path, doing) as client:
+        with server.client(path, doing) as client:
             if doing == "text":
                 await client.read(b"so it goes")
-            await watched.busy(doing)
+            await server.until(watched.busy(doing))
         with anyio.fail_after(AT_ONCE):
-            await until(lambda: watched.cleaned > 0 and watched.running == 0)
+            await server.until(lambda: watched.cleaned > 0 and watched.running == 0)
     assert (watched.cleaned, watched.ended) == (1, ["cancelled"])
     assert [response.gone for response in watched.responses] == [True] * len(watched.responses)
+
+
+@pytest.mark.parametrize("doing", ["text", "tool", "blocked", "silent"])
+async def test_the_place_of_a_killed_client_is_free_again(server: Any, doing: str) -> None:
+    """The server takes one run at once."""
+    watched = Watched()
+    path = served(server, "narrow", watched)
+    with anyio.fail_after(PATIENCE):
+        with server.client(path, doing):
+            await server.until(watched.busy(doing))
+            with server.client(path, "hello") as another:
+                await another.read(b"too_many_runs")
+        await server.until(lambda: watched.running == 0)
+        await server.settled()
+        with server.client(path, "hello") as another:
+            await another.read(b"You said ")
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+async def test_a_detached_run_goes_on_without_its_client(server: Any, spec: str) -> None:
+    watched = Watched()
+    path = served(server, "detached", watched, spec)
+    with anyio.fail_after(PATIENCE):
+        with server.client(path, "tool"):
+            await server.until(watched.busy("tool"))
+        (response,) = watched.responses
+        await server.until(lambda: response.gone)
+        await server.settled()
+        assert (watched.running, watched.cleaned) == (1, 0)
+        response.stream.cancel()
+        await server.until(lambda: watched.running == 0)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")  # trio warns of generators that nobody closes
@@ -377,42 +293,42 @@ async def test_a_client_that_is_killed_ends_its_run(server: Server, app: str, do
     ("doing", "spec"),
     [("text", "2.3"), ("tool", "2.3"), ("blocked", "2.3"), ("silent", "2.3"), ("text", "2.4"), ("blocked", "2.4")],
 )
-async def test_a_plain_response_ends_its_run_as_well(server: Server, doing: str, spec: str) -> None:
+async def test_a_plain_response_ends_its_run_as_well(server: Any, doing: str, spec: str) -> None:
     """But for what Starlette does not watch, since version 2.4: there a run ends with a piece that is not delivered."""
     watched = Watched()
-    path = server.serve("plain", watched, spec)
+    path = served(server, "plain", watched, spec)
     with anyio.fail_after(PATIENCE):
-        with Client(server, path, doing) as client:
+        with server.client(path, doing) as client:
             if doing == "text":
                 await client.read(b"so it goes")
-            await watched.busy(doing)
+            await server.until(watched.busy(doing))
         with anyio.fail_after(AT_ONCE):
-            await until(lambda: watched.cleaned > 0 and watched.running == 0)
+            await server.until(lambda: watched.cleaned > 0 and watched.running == 0)
     assert (watched.cleaned, watched.ended) == (1, ["cancelled"])
 
 
 @pytest.mark.parametrize("spec", ["2.3", "2.4"])
 @pytest.mark.parametrize("app", APPS)
-async def test_a_client_that_never_reads_anything_leaves_nothing(server: Server, app: str, spec: str) -> None:
+async def test_a_client_that_never_reads_anything_leaves_nothing(server: Any, app: str, spec: str) -> None:
     """It may be gone before its run was begun; no run is left, and the server goes on."""
     watched = Watched()
-    path = server.serve(app, watched, spec)
+    path = served(server, app, watched, spec)
     with anyio.fail_after(PATIENCE):
         for _ in range(10):
-            with Client(server, path, "silent"):
+            with server.client(path, "silent"):
                 pass
-        with Client(server, path, "hello") as client:
+        with server.client(path, "hello") as client:
             await client.read(b"hello")
-        await until(lambda: watched.running == 0)
+        await server.until(lambda: watched.running == 0)
 
 
 @pytest.mark.parametrize("spec", ["2.3", "2.4"])
 @pytest.mark.parametrize("app", APPS)
-async def test_a_client_that_reads_to_the_end_is_not_gone(server: Server, app: str, spec: str) -> None:
+async def test_a_client_that_reads_to_the_end_is_not_gone(server: Any, app: str, spec: str) -> None:
     """Though servers say that it has disconnected, once everything was sent. Its connection takes the next request."""
     watched = Watched()
-    path = server.serve(app, watched, spec)
-    with anyio.fail_after(PATIENCE), Client(server, path, "hello") as client:
+    path = served(server, app, watched, spec)
+    with anyio.fail_after(PATIENCE), server.client(path, "hello") as client:
         await client.read(b"\r\n0\r\n\r\n")
         client.ask(path, "hello")
         await client.read(b"\r\n0\r\n\r\n")
@@ -422,18 +338,28 @@ async def test_a_client_that_reads_to_the_end_is_not_gone(server: Server, app: s
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
 @pytest.mark.parametrize("app", APPS)
-async def test_curl_that_is_killed_ends_its_run(server: Server, app: str) -> None:
+async def test_curl_that_is_killed_ends_its_run(server: Any, app: str) -> None:
     watched = Watched()
-    path = server.serve(app, watched)
+    path = served(server, app, watched)
     address = f"http://127.0.0.1:{server.port}{path}"
-    command = ["curl", "-sN", "--noproxy", "*", "-H", "Content-Type: application/json", "-d", _body("tool"), address]
+    command = [
+        "curl",
+        "-sN",
+        "--noproxy",
+        "*",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps({"prompt": "tool"}),
+        address,
+    ]
     curl = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220, S603  our own words; nobody waits
     try:
         with anyio.fail_after(PATIENCE):
-            await watched.busy("tool")
+            await server.until(watched.busy("tool"))
             curl.send_signal(signal.SIGKILL)
             with anyio.fail_after(AT_ONCE):
-                await until(lambda: watched.cleaned > 0 and watched.running == 0)
+                await server.until(lambda: watched.cleaned > 0 and watched.running == 0)
     finally:
         curl.kill()
         curl.wait()

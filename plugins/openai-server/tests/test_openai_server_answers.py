@@ -282,6 +282,16 @@ class TestWhatIsShown:
         assert json.loads(found.text) == {"x": 1}
         assert found.finish == "stop"
 
+    async def test_in_one_piece_structured_output_stands_alone(self) -> None:
+        """A program parses it; in a stream, what was said on the way cannot be taken back."""
+        agent = scripted(
+            [TextDelta("I shout."), *calls(("shout", {"what": "x"}))],
+            [TextDelta("So:"), *calls(("final_output", {"x": 1}))],
+            tools=[shout],
+            output=dict[str, int],
+        )
+        assert (await answered(agent, stream=False)).text == '{"x":1}'
+
 
 class TestEnds:
     @pytest.mark.parametrize("stream", [True, False])
@@ -331,6 +341,10 @@ class TestEnds:
             "param": None,
             "code": "overloaded",
         }
+
+    async def test_no_client_sees_the_end_of_a_line_in_an_error(self) -> None:
+        found = await answered(scripted([TextDelta("x"), ProviderError("a\u2028b\x85c\n")]))
+        assert found.error["message"] == "a\u2028b\x85c\n"
 
     async def test_what_fails_midway_ends_the_stream_with_an_error(self) -> None:
         """And without `[DONE]`, so that a client which does not know such an error misses the end."""

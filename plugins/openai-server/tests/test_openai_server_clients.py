@@ -74,7 +74,14 @@ class Served:
         runtime = Runtime(plugins=[OpenAIServer(settings)], discover=False)
         return [
             self.scenarios.agent.replace(runtime=runtime, sinks=[self.watch]),
-            Agent(self.echo, name="echo it", system_prompt="You listen.", retry=None, runtime=runtime),
+            Agent(
+                self.echo,
+                name="echo it",
+                system_prompt="You listen.",
+                options=ModelOptions(max_tokens=500, extra={"top_k": 5}),
+                retry=None,
+                runtime=runtime,
+            ),
         ]
 
     def client(self) -> openai.OpenAI:
@@ -214,7 +221,7 @@ class TestSyncClient:
                 assert client.chat.completions.create(**asked("text")).choices[0].message.content == "Hello, world."
 
     def test_what_was_said_comes_to_the_model(self, served: Served) -> None:
-        """Instructions after the agent's own, history, the image, and how the model is to answer."""
+        """Instructions after the agent's own, history, the image; how the model is to answer, laid over the agent's."""
         with served.client() as client:
             client.chat.completions.create(
                 model="echo it",
@@ -231,7 +238,6 @@ class TestSyncClient:
                     },
                 ],
                 temperature=0.5,
-                max_completion_tokens=9,
                 stop=["end"],
                 seed=3,
                 user="me",
@@ -245,7 +251,9 @@ class TestSyncClient:
             Message("assistant", (Text("two"),)),
             Message("user", (Text("three"), Image("image/png", PNG))),
         ]
-        assert request.options == ModelOptions(temperature=0.5, max_tokens=9, stop=("end",), seed=3)
+        assert request.options == ModelOptions(
+            temperature=0.5, max_tokens=500, stop=("end",), seed=3, extra={"top_k": 5}
+        )
 
     def test_a_conversation_with_calls_goes_on(self, served: Served) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"one": 1}'}}

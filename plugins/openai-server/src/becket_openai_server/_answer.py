@@ -34,15 +34,29 @@ _FINISH: Final[Mapping[StopReason, str]] = {
 _SHOWN: Final = 200
 """Characters that a line has of arguments, or of a result."""
 
-quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
-"""A text as JSON."""
+_text: Final = json.JSONEncoder(ensure_ascii=False).encode
+_value: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_BREAKS: Final = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""No line breaks to `text/event-stream`, but to clients that split lines as Python's `str.splitlines` does."""
 
 
-def dumps(value: Any) -> bytes:
-    """A JSON value in UTF-8."""
-    return _encode(value).encode()
+def quoted(text: str) -> str:
+    """A text as JSON, in which no client sees the end of a line."""
+    written = _text(text)
+    return written if written.isascii() else _unbroken(written)
+
+
+def dumps(value: Any) -> str:
+    """As `quoted`, of any value that is JSON."""
+    return _unbroken(_value(value))
+
+
+def _unbroken(written: str) -> str:
+    for character, escape in _BREAKS.items():
+        if character in written:
+            written = written.replace(character, escape)
+    return written
 
 
 def as_json(event: Event) -> Any:
@@ -81,8 +95,8 @@ def unsaid_output(result: AgentResult[Any]) -> str:
     try:
         said = json.loads(result.text)
     except (ValueError, RecursionError):
-        return _encode(result.output)
-    return "" if said == result.output else _encode(result.output)
+        said = None
+    return "" if said == result.output else dumps(result.output)
 
 
 class Lines:
@@ -100,7 +114,7 @@ class Lines:
         if event.parent_run_id is not None or isinstance(event, ToolProgress):
             return ""
         if isinstance(event, ToolStarted):
-            return f"{event.call.tool}({_cut(_encode(event.call.arguments))})"
+            return f"{event.call.tool}({_cut(dumps(event.call.arguments))})"
         result = event.result
         status = "" if result.status == "success" else f" [{result.status}]"
         return f"{self._names.get(result.call_id, result.call_id)}{status}: {_cut(result.text)}"
@@ -131,4 +145,4 @@ class Failure:
         error = event.error
         self.status = failure_status(error)
         self.headers = {"x-should-retry": "true" if error.retryable and not acted else "false"}
-        self.body = dumps({"error": failure_object(error)})
+        self.body = dumps({"error": failure_object(error)}).encode()

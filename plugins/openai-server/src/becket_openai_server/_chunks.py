@@ -40,9 +40,6 @@ __all__ = ["ChunkEncoder"]
 _PARAGRAPH: Final = "\n\n"
 """Stands between what a model has said before it called tools, and what it says after."""
 
-_BREAKS: Final = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-"""No line breaks to this format, nor to JSON, but to clients that split lines as Python's `str.splitlines` does."""
-
 
 class ChunkEncoder(EventStreamEncoder):
     """Writes the chunks of one run.
@@ -73,7 +70,7 @@ class ChunkEncoder(EventStreamEncoder):
     def encode(self, event: Event, /) -> bytes:
         """The chunks of an event. The first lines are the path of a token."""
         if event.__class__ is TextDelta and self._flowing and event.parent_run_id is None:
-            return f"{self._content}{_quoted(event.text)}{self._tail}".encode()
+            return f"{self._content}{quoted(event.text)}{self._tail}".encode()
         if isinstance(event, ToolStarted | ToolProgress | ToolFinished):
             return self._tool(event)
         return b"" if event.parent_run_id is not None else self._other(event)
@@ -113,26 +110,26 @@ class ChunkEncoder(EventStreamEncoder):
             "created": int(time),
             "model": run.agent,
         }
-        self._head = f'data: {dumps(about).decode()[:-1]},"choices":['
+        self._head = f'data: {dumps(about)[:-1]},"choices":['
         self._content = f'{self._head}{{"index":0,"delta":{{"content":'
         return self._chunk({"role": "assistant", "content": ""})
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, aside: dict[str, Any] | None = None) -> bytes:
         """A chunk that is no fragment of text."""
-        choice = dumps({"index": 0, "delta": delta, "finish_reason": finish}).decode()
+        choice = dumps({"index": 0, "delta": delta, "finish_reason": finish})
         return f"{self._head}{choice}]{self._end(aside)}".encode()
 
     def _end(self, aside: dict[str, Any] | None = None) -> str:
         """What stands after the choices. Where the usage is wanted, each chunk but the last has an empty one."""
         usage = ',"usage":null' if self._usage else ""
-        beside = f',"becket":{dumps(aside).decode()}' if aside else ""
+        beside = f',"becket":{dumps(aside)}' if aside else ""
         return f"{usage}{beside}}}\n\n"
 
     def _text(self, text: str, time: float) -> bytes:
         """Text that a model call begins with."""
         gap = _PARAGRAPH if self._said else ""
         self._said = self._flowing = True
-        return self._begun(time) + f"{self._content}{_quoted(gap + text)}{self._tail}".encode()
+        return self._begun(time) + f"{self._content}{quoted(gap + text)}{self._tail}".encode()
 
     def _reasoning(self, text: str, time: float) -> bytes:
         gap = "" if self._thinking or not self._thought else _PARAGRAPH
@@ -159,24 +156,14 @@ class ChunkEncoder(EventStreamEncoder):
         reason = finish_reason(result.stop_reason)
         pieces.append(self._chunk({}, finish=reason, aside={"stop_reason": result.stop_reason}))
         if self._usage:
-            pieces.append(f'{self._head}],"usage":{dumps(usage_object(result.usage)).decode()}}}\n\n'.encode())
+            pieces.append(f'{self._head}],"usage":{dumps(usage_object(result.usage))}}}\n\n'.encode())
         pieces.append(b"data: [DONE]\n\n")
         return b"".join(pieces)
 
     def _failed(self, event: RunFailed) -> bytes:
         """An error: OpenAI's clients raise it. No `[DONE]` comes after it, which others would take for a good end."""
         if self._sent:
-            return b"data: %b\n\n" % dumps({"error": failure_object(event.error)})
+            return f"data: {dumps({'error': failure_object(event.error)})}\n\n".encode()
         failure = Failure(event, acted=self._acted)
         self.media_type, self.status, self.headers = failure.media_type, failure.status, failure.headers
         return failure.body
-
-
-def _quoted(text: str) -> str:
-    """A text as JSON, in which no client sees the end of a line."""
-    written = quoted(text)
-    if not written.isascii():
-        for character, escape in _BREAKS.items():
-            if character in written:
-                written = written.replace(character, escape)
-    return written

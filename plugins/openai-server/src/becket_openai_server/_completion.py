@@ -100,9 +100,9 @@ class CompletionEncoder:
 
     def _finished(self, event: RunFinished) -> bytes:
         result = event.result
-        if output := unsaid_output(result):
-            self._texts.append(output)
-        message: dict[str, Any] = {"role": "assistant", "content": "\n\n".join(self._texts), "refusal": None}
+        # Structured output stands alone: programs parse it, and what was said on the way to it is none.
+        said = "\n\n".join(self._texts) if result.output is None else unsaid_output(result) or result.text
+        message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None}
         if self._thoughts:
             message["reasoning_content"] = "\n\n".join(self._thoughts)
         aside: dict[str, Any] = {"stop_reason": result.stop_reason}
@@ -119,4 +119,4 @@ class CompletionEncoder:
                 "usage": usage_object(result.usage),
                 "becket": aside,
             }
-        )
+        ).encode()

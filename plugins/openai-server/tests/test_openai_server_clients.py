@@ -390,6 +390,27 @@ class TestWhatIsShown:
         assert seen["streamed"]["reasoning"]["reasoning"] == "Six times seven."
 
 
+class TestServerOnTrio:
+    """Nothing of the wire is asyncio's."""
+
+    def test_the_answers_and_the_errors_are_the_same(self) -> None:
+        served = Served()
+        with serving(app(served.agents(Settings())), backend="trio") as served.url, served.client() as client:
+            for name in ENDING:
+                answer = client.chat.completions.create(**asked(name))
+                assert answer.choices[0].message.content == expected(name)
+                with client.chat.completions.stream(**asked(name)) as stream:
+                    assert stream.get_final_completion().choices[0].message.content == expected(name)
+            with pytest.raises(openai.InternalServerError, match="is overloaded"):
+                client.chat.completions.create(**asked("fails first"), stream=True)
+            with pytest.raises(openai.APIError, match="the line was cut"):
+                list(client.chat.completions.create(**asked("fails midway"), stream=True))
+            with client.chat.completions.create(**asked("held"), stream=True) as stream_held:
+                next(stream_held)
+            assert served.watch.over.wait(PATIENCE)
+        assert (served.scenarios.cleaned, served.scenarios.waiting) == (1, 0)
+
+
 class TestBecketAsClient:
     """An agent whose model is another becket."""
 

@@ -7,10 +7,17 @@ const [url] = process.argv.slice(2);
 const complaints = [];
 console.warn = console.error = (...said) => complaints.push(said.map(String).join(" "));
 
-/** An agent in a conversation of its own, and what was seen of it so far. */
+/** Gives what comes byte by byte. */
+const torn = async (...request) => {
+  const response = await fetch(...request);
+  const transform = (chunk, out) => chunk.forEach((byte) => out.enqueue(Uint8Array.of(byte)));
+  return new Response(response.body.pipeThrough(new TransformStream({ transform })), response);
+};
+
+/** A conversation of its own. */
 class Conversation {
-  constructor(prompt) {
-    this.agent = new HttpAgent({ url, threadId: prompt });
+  constructor(prompt, fetch) {
+    this.agent = new HttpAgent({ url, threadId: prompt, fetch });
     this.ask(prompt);
   }
 
@@ -21,13 +28,12 @@ class Conversation {
   /** One run; `react` is shown each event. */
   async run(parameters = {}, react = () => {}) {
     const begun = complaints.length;
-    const seen = { types: [], failed: null, error: null, finished: null, progress: [], deltas: 0 };
+    const seen = { types: [], failed: null, error: null, finished: null, progress: [], subagents: [] };
     const subscriber = {
       onEvent: ({ event }) => {
-        if (event.type === "TEXT_MESSAGE_CONTENT") seen.deltas += 1;
-        else if (seen.types.at(-1) !== event.type) seen.types.push(event.type);
+        if (!("delta" in event)) seen.types.push(event.type);
         if (event.type === "ACTIVITY_SNAPSHOT") seen.progress.push(event.content.data);
-        if (event.type === "RUN_STARTED") seen.started = event;
+        if (event.type === "SUBAGENT_STARTED") seen.subagents.push(event);
         react(event);
       },
       onRunFinishedEvent: ({ event, outcome }) => (seen.finished = { ...event, outcome }),
@@ -53,8 +59,9 @@ class Conversation {
 }
 
 const seen = {};
-for (const prompt of ["text", "tools", "progress", "reasoning", "fails first", "fails midway", "nested", "malformed", "unicode"])
+for (const prompt of ["text", "tools", "progress", "reasoning", "fails first", "fails midway", "nested", "malformed"])
   seen[prompt] = await new Conversation(prompt).run();
+for (const prompt of ["unicode", "nested"]) seen[`${prompt}, torn`] = await new Conversation(prompt, torn).run();
 
 for (const [prompt, last] of [["held", "TEXT_MESSAGE_CONTENT"], ["idle tool", "TOOL_CALL_END"]]) {
   const talk = new Conversation(prompt);
@@ -76,6 +83,15 @@ for (const [name, response] of Object.entries({
   seen[name] = await talk.resume(response);
 }
 
+// Calls that are asked about in the run itself and in two that are nested in it, answered as they are asked.
+const several = new Conversation("several");
+const forwardedProps = { becket: { agent: "several" } };
+seen.several = [await several.run({ forwardedProps })];
+while (several.agent.pendingInterrupts.length > 0 && seen.several.length < 20) {
+  const approved = several.agent.pendingInterrupts.every(({ metadata }) => metadata.becket.arguments.value !== 2);
+  seen.several.push(await several.resume({ status: "resolved", payload: { approved } }));
+}
+
 const talk = new Conversation("nested");
 await talk.run();
 for (const prompt of ["reasoning", "tools", "text"]) {
@@ -86,7 +102,7 @@ for (const prompt of ["reasoning", "tools", "text"]) {
 const tools = [{ name: "pick_colour", description: "Asks for a colour.", parameters: { type: "object" } }];
 seen["client tools"] = await new Conversation("text").run({ tools });
 
-const flood = await new Conversation("flood").run();
-seen.flood = { ...flood, messages: undefined, length: flood.messages.at(-1).content.length };
+const { messages, ...flood } = await new Conversation("flood").run();
+seen.flood = { ...flood, length: messages.at(-1).content.length };
 
 process.stdout.write(`${JSON.stringify(seen)}\n`);

@@ -24,14 +24,11 @@ class Before:
     def __init__(self, messages: Sequence[SentMessage]) -> None:
         self._messages = messages
 
-    def call(self, run_id: str, call_id: str) -> str | None:
-        """The newest call of a run that has this id in becket, by its name in the protocol."""
+    def call(self, run_id: str, call_id: str) -> tuple[str, str] | None:
+        """The newest call of a run that has this id in becket: its name in the protocol, and its tool."""
         wanted = call_pattern(run_id, call_id)
-        return next((call.id for call in self._calls() if wanted.fullmatch(call.id)), None)
-
-    def tool(self, name: str | None) -> str | None:
-        """The tool that was called by the call of this name."""
-        return next((call.function.name for call in self._calls() if call.id == name), None)
+        found = (call for call in self._calls() if wanted.fullmatch(call.id))
+        return next(((call.id, call.function.name) for call in found), None)
 
     def _calls(self) -> Iterator[SentToolCall]:
         for message in reversed(self._messages):

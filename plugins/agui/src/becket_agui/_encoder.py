@@ -95,10 +95,9 @@ class AgUiEncoder(EventStreamEncoder):
             if event.run_id == self._run.run_id:
                 speaker = Speaker(event.run_id)
             else:
-                call = self._call_above(event)
-                name = event.agent if isinstance(event, RunStarted) else self._before.tool(call) or "agent"
-                speaker = Speaker(event.run_id, name)
-                yield self._introduced(event, name, call)
+                call, tool = self._call_above(event) or (None, "")
+                speaker = Speaker(event.run_id, tool or (event.agent if isinstance(event, RunStarted) else "agent"))
+                yield self._introduced(event, speaker.name, call)
             self._speakers[event.run_id] = speaker
         yield from step(self, speaker, event)
 
@@ -113,8 +112,8 @@ class AgUiEncoder(EventStreamEncoder):
             metadata={OWN: {"runId": self._run.run_id, "agent": self._run.agent}},
         )
 
-    def _call_above(self, event: Event) -> str | None:
-        """The call that a nested run is the work of, where one is known."""
+    def _call_above(self, event: Event) -> tuple[str, str] | None:
+        """The call that a nested run is the work of, and its tool."""
         above, called = event.parent_run_id, event.parent_call_id
         if above is None or called is None:
             return None
@@ -149,10 +148,10 @@ class AgUiEncoder(EventStreamEncoder):
         asked = interrupt(event)
         for one in self._open():
             yield from one.close(event)
-            if one.nested:
+            if one.name:
                 own = {"interruptIds": [event.request_id]} if one is speaker else {}
                 yield one.frame("SUBAGENT_FINISHED", event, outcome={"type": "suspended", **own})
-        if speaker.nested:
+        if speaker.name:
             asked["subagentRunId"] = speaker.run_id
         yield self._finished(event, outcome={"type": "interrupt", "interrupts": [asked]})
         self.done = True
@@ -160,7 +159,7 @@ class AgUiEncoder(EventStreamEncoder):
     def _run_finished(self, speaker: Speaker, event: RunFinished) -> Iterator[bytes]:
         result = event.result
         whole = result.stop_reason in _WHOLE
-        if speaker.nested:
+        if speaker.name:
             yield from speaker.close(event)
             self._over.add(speaker.run_id)
             if whole:
@@ -171,7 +170,7 @@ class AgUiEncoder(EventStreamEncoder):
             return
         for one in self._open():
             yield from one.close(event)
-            if one.nested:
+            if one.name:
                 yield one.frame("SUBAGENT_ERROR", event, message="the run above ended first", code="cut_off")
         yield self._finished(
             event,
@@ -183,7 +182,7 @@ class AgUiEncoder(EventStreamEncoder):
     def _run_failed(self, speaker: Speaker, event: RunFailed) -> Iterator[bytes]:
         error = event.error
         said = {"message": error.message, "code": error.code or error.kind}
-        if speaker.nested:
+        if speaker.name:
             yield from speaker.close(event)
             self._over.add(speaker.run_id)
             yield speaker.frame("SUBAGENT_ERROR", event, **said)

@@ -37,19 +37,18 @@ class Speaker:
 
     Args:
         run_id: The run.
-        agent: What a run is called that is nested in the one that was asked for: what it says is marked as its own.
-            None for the one that was asked for.
+        name: What a run is called that is nested in the one that was asked for: after the tool that it is the work of,
+            which whoever reads the next answer knows as well. What it says is marked as its own. Empty for the other.
 
     Attributes:
         run_id: As above.
-        nested: Whether it is nested.
+        name: As above.
         model: The model that was called last, as `provider:model`.
-        calls: The names of its calls, by their ids in becket.
+        calls: The names of its calls and their tools, by the ids of the calls in becket.
         text: How the deltas of the text begin that is open; empty where none is.
     """
 
     __slots__ = (
-        "_agent",
         "_attempt",
         "_message",
         "_open_calls",
@@ -59,19 +58,18 @@ class Speaker:
         "_thought",
         "calls",
         "model",
-        "nested",
+        "name",
         "run_id",
         "text",
     )
 
-    def __init__(self, run_id: str, agent: str | None = None) -> None:
+    def __init__(self, run_id: str, name: str = "") -> None:
         self.run_id = run_id
-        self.nested = agent is not None
+        self.name = name
         self.model = ""
-        self.calls: dict[str, str] = {}
+        self.calls: dict[str, tuple[str, str]] = {}
         self.text = b""
-        self._agent = agent
-        self._tag: dict[str, Any] = {} if agent is None else {"subagentRunId": run_id}
+        self._tag: dict[str, Any] = {"subagentRunId": run_id} if name else {}
         self._attempt = (0, 0)
         self._message = ""
         self._step: str | None = None
@@ -90,7 +88,7 @@ class Speaker:
     def begin_step(self, event: CycleStarted) -> Iterator[bytes]:
         """A cycle, which is a step."""
         yield from self.close(event)
-        self._step = f"cycle {event.cycle}" if self._agent is None else f"{self._agent}: cycle {event.cycle}"
+        self._step = f"{self.name}: cycle {event.cycle}" if self.name else f"cycle {event.cycle}"
         yield self.frame("STEP_STARTED", event, stepName=self._step)
 
     def begin_message(self, event: ModelStarted) -> Iterator[bytes]:
@@ -129,7 +127,8 @@ class Speaker:
         yield from self._end_thought(event)
         begun = self._open_calls.get(event.call_id)
         if begun is None:
-            name = self.calls[event.call_id] = call_name(self.run_id, event.cycle, event.call_id)
+            name = call_name(self.run_id, event.cycle, event.call_id)
+            self.calls[event.call_id] = name, event.tool
             begun = self._open_calls[event.call_id] = head("TOOL_CALL_ARGS", toolCallId=name)
             yield self.frame(
                 "TOOL_CALL_START", event, toolCallId=name, toolCallName=event.tool, parentMessageId=self._message
@@ -205,7 +204,7 @@ class Speaker:
             self.text = b""
         for call_id in self._open_calls:
             lost = DISCARDED if kept is not None and call_id not in kept else mark
-            yield self.frame("TOOL_CALL_END", at, toolCallId=self.calls[call_id], metadata=lost)
+            yield self.frame("TOOL_CALL_END", at, toolCallId=self.calls[call_id][0], metadata=lost)
         self._open_calls = {}
 
     def _end_thought(self, at: Event, mark: dict[str, Any] | None = None) -> Iterator[bytes]:

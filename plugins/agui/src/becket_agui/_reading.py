@@ -213,7 +213,8 @@ def _media(part: MediaPart) -> Image | Document:
         except binascii.Error as error:
             raise _refused(f"the data of a part of the type {part.type!r} is no base64: {error}", "content") from error
         return kind(source.mime_type, source.value)
-    guessed = source.mime_type or mimetypes.guess_type(source.value)[0]
+    path = source.value.partition("#")[0].partition("?")[0]
+    guessed = source.mime_type or mimetypes.guess_type(path)[0]
     return kind(guessed or ("image/png" if kind is Image else "application/pdf"), url=source.value)
 
 

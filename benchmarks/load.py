@@ -33,6 +33,9 @@ LARGE: Final = 15_000
 """Pieces of 1,000 characters that are asked for by who then stops reading: more than all buffers hold."""
 
 STALLED: Final = 5
+FILLS: Final = 4.0
+"""Seconds until nothing more can be sent to them; that is work, too."""
+
 WHOLE_RUN: Final = 1.2
 """Seconds, about, that a paced run takes; a client is killed at some moment of that."""
 
@@ -197,11 +200,14 @@ async def _beside_the_stalled(service: Service, report: Report, clients: int, se
     alone = await _crowd(service, clients, seconds, killed=0)
     async with asyncio.TaskGroup() as tasks:
         stalled = [tasks.create_task(_stops_reading(service, seconds)) for _number in range(STALLED)]
-        beside = await _crowd(service, clients, seconds - 2 * WHOLE_RUN, killed=0)
+        await asyncio.sleep(FILLS)
+        beside = await _crowd(service, clients, seconds - FILLS - 2 * WHOLE_RUN, killed=0)
         meanwhile = await service.measure()
         report.line(f"while {STALLED} do not read", meanwhile)
         report.holds(meanwhile["running"] == STALLED, "those that do not read were not held up")
     report.left("after they have read on", await _at_rest(service))
+    await _crowd(service, clients, 5, killed=0)  # their events are kept until enough others were run
+    report.left("after some more", await _at_rest(service))
     report.holds(all(task.result() for task in stalled), "an answer that was read late was not whole")
     print(f"\n{'milliseconds to':34}{'first 50%':>12}{'99%':>8}{'end 50%':>10}{'99%':>8}")
     report.took(f"{clients} clients", alone)

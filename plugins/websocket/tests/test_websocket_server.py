@@ -13,6 +13,8 @@ import becket_serve
 import pytest
 from becket import Runtime, TextDelta, event_from_json
 from becket.testing import Scenarios
+from becket_serve import ServeLimits
+from becket_serve._server import Server as StoppedWell
 from becket_serve.testing import serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -259,6 +261,30 @@ def test_a_hundred_thousand_pieces_come_over(guarded: Server) -> None:
         while (said := client.hear())["type"] == "event":
             pieces += said["event"]["type"] == "text_delta"
     assert pieces == len(Scenarios.text("flood"))
+
+
+@pytest.mark.parametrize(("name", "until"), [("held", "text_delta"), ("idle tool", "tool_started")])
+def test_a_server_that_is_stopped_says_how_its_runs_have_ended(name: str, until: str) -> None:
+    """As `becket serve` is, by a signal: their last events come, and then the end of the connection."""
+    scenarios = Scenarios()
+    agent = scenarios.agent.replace(runtime=websocket_alone())
+    server = StoppedWell(becket_serve.app(agent, limits=ServeLimits(grace=0)))
+    with sockets.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        with connect(f"ws://127.0.0.1:{listening.getsockname()[1]}/ws") as connection:
+            client = Client(connection)
+            client.start(name)
+            client.hear_to("event", until)
+            server.should_exit = True
+            assert events(client.hear_to("ended"))[-1].result.stop_reason == "cancelled"
+            with pytest.raises(ConnectionClosed) as caught:
+                client.hear()
+        thread.join(30)
+        assert not thread.is_alive()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1001
+    assert scenarios.cleaned == 1
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class Served:
     async def close(self) -> None:
         """Take no more runs, and let those that go on come to their end; see `ServeLimits.grace`."""
         await self.runs.drain(self.runs.limits.grace)
-        self._sockets.close()
+        await self._sockets.close()
 
     # -- the wires -------------------------------------------------------------------------------------------------
 

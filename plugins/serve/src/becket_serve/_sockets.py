@@ -32,6 +32,9 @@ _AHEAD: Final = 16
 _CLOSING: Final = 5.0
 """Seconds that closing a socket may take."""
 
+_MOMENT: Final = 0.05
+"""Seconds after which it is looked again whether sockets are quiet, where the server is being stopped."""
+
 
 class Sockets:
     """The open WebSockets of a server.
@@ -42,7 +45,7 @@ class Sockets:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
-        self._open: set[anyio.CancelScope] = set()
+        self._open: dict[_Socket, anyio.CancelScope] = {}
 
     def endpoint(self, wire: SocketWire) -> Callable[[WebSocket], Awaitable[None]]:
         """What serves the sockets of one wire."""
@@ -52,10 +55,22 @@ class Sockets:
 
         return serve
 
-    def close(self) -> None:
-        """Hang up on everybody: the server is being stopped."""
-        for scope in self._open:
+    async def close(self) -> None:
+        """Hang up on everybody, once wires have sent what there is left of runs that are over."""
+        with anyio.move_on_after(_CLOSING):
+            while not await self._are_quiet():
+                pass
+        for scope in self._open.values():
             scope.cancel()
+        with anyio.move_on_after(_CLOSING):
+            for socket in tuple(self._open):
+                await socket.gone.wait()
+
+    async def _are_quiet(self) -> bool:
+        """Whether nothing was sent for a moment: no wire says that it has said everything."""
+        before = sum(socket.sent for socket in self._open)
+        await anyio.sleep(_MOMENT)
+        return before == sum(socket.sent for socket in self._open) and not any(socket.sending for socket in self._open)
 
     async def _serve(self, wire: SocketWire, websocket: WebSocket) -> None:
         offered = websocket.scope.get("subprotocols", ())
@@ -65,16 +80,16 @@ class Sockets:
         code, reason = _GOING_AWAY, "the server is being stopped"
         try:
             async with anyio.create_task_group() as tasks:
-                self._open.add(tasks.cancel_scope)
+                self._open[socket] = tasks.cancel_scope
                 tasks.start_soon(socket.listen)
                 code, reason = await _talked(wire, socket, runs)
                 tasks.cancel_scope.cancel()
         finally:
-            self._open.discard(tasks.cancel_scope)
             await runs.leave()
             with anyio.move_on_after(_CLOSING, shield=True):
                 await socket.close(code, reason)
             socket.forget()
+            self._open.pop(socket, None)
 
 
 async def _talked(wire: SocketWire, socket: _Socket, runs: ClientRuns) -> tuple[int, str]:
@@ -92,12 +107,21 @@ async def _talked(wire: SocketWire, socket: _Socket, runs: ClientRuns) -> tuple[
 
 
 class _Socket:
-    """What a `SocketWire` reads and writes."""
+    """What a `SocketWire` reads and writes.
+
+    Attributes:
+        sent: Messages that were sent.
+        sending: Those that are being sent, while the client does not read.
+        gone: Set when it is closed.
+    """
 
     def __init__(self, websocket: WebSocket, limit: int, runs: ClientRuns) -> None:
         self._websocket = websocket
         self._limit = limit
         self._runs = runs
+        self.sent = 0
+        self.sending = 0
+        self.gone = anyio.Event()
         self._taken, self._came = anyio.create_memory_object_stream[str | bytes](_AHEAD)
 
     async def listen(self) -> None:
@@ -123,10 +147,14 @@ class _Socket:
         """Send a text."""
         if self._is_closed():
             raise SocketClosed
+        self.sending += 1
         try:
             await self._websocket.send_text(message if isinstance(message, str) else message.decode())
         except (WebSocketDisconnect, OSError, RuntimeError) as error:  # RuntimeError: it was closed meanwhile
             raise SocketClosed from error
+        finally:
+            self.sending -= 1
+        self.sent += 1
 
     async def close(self, code: int = _OK, reason: str = "") -> None:
         """Close it."""
@@ -142,6 +170,7 @@ class _Socket:
         """Drop what was not taken."""
         self._taken.close()
         self._came.close()
+        self.gone.set()
 
     def _is_closed(self) -> bool:
         states: Any = (self._websocket.client_state, self._websocket.application_state)

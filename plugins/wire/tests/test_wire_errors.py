@@ -40,11 +40,14 @@ def test_these_will_not(status: int) -> None:
     assert not voice(status).unexplained(b"", "").retryable
 
 
-def test_the_services_own_word_on_that_goes_before_the_status_and_its_documents_before_both() -> None:
+def test_the_services_own_word_on_that_goes_before_the_status_and_a_no_before_all() -> None:
     assert not voice(429, x_should_retry="false").of(LIMITED).retryable
     assert voice(400, x_should_retry="true").of(LIMITED).retryable
     broke = ErrorDetails(message="no credit", retryable=False)
     assert not voice(429, x_should_retry="true").of(broke).retryable
+    busy = ErrorDetails(message="overloaded", retryable=True)
+    assert not voice(503, x_should_retry="false").of(busy).retryable
+    assert voice(200, x_should_retry="false").of(busy, during=True).retryable  # that was said of another end
 
 
 def test_what_will_not_succeed_is_not_waited_for() -> None:

@@ -27,6 +27,9 @@ REQUEST_IDS: Final = (
 )
 """Headers in which services name a request, for who asks their support about it."""
 
+_SHOULD_RETRY: Final = "x-should-retry"
+"""OpenAI's and Anthropic's own word on whether a request is to be sent again: `true` or `false`."""
+
 _SECRET: Final = ("auth", "key", "token", "secret", "cookie", "password")
 """What is in the names of headers that hold secrets."""
 
@@ -139,6 +142,8 @@ class Voice:
         retryable = details.retryable
         if retryable is None:
             retryable = self._retryable(status)
+        elif not during and self._headers.get(_SHOULD_RETRY) == "false":
+            retryable = False  # it knows better than its words for such errors tell, such as that a tool was called
         wait = details.retry_after if details.retry_after is not None else retry_after(self._headers)
         text = f"{said}: {details.message.strip() or 'it gives no reason'}"
         return self.make(text, details.advice, status=status, retryable=retryable, wait=wait, code=details.code)
@@ -182,7 +187,7 @@ class Voice:
         )
 
     def _retryable(self, status: int | None) -> bool:
-        match self._headers.get("x-should-retry"):  # OpenAI's and Anthropic's own word
+        match self._headers.get(_SHOULD_RETRY):
             case "true":
                 return True
             case "false":

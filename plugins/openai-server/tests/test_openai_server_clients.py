@@ -10,8 +10,8 @@ import anyio
 import openai
 import pytest
 from anyio import to_thread
-from becket import Agent, Image, Message, ModelOptions, ProviderError, Runtime, Text, ToolResult, tool
-from becket.testing import Scenarios, ScriptedProvider, text
+from becket import Agent, Backoff, Image, Message, ModelOptions, ProviderError, Runtime, Text, ToolResult, tool
+from becket.testing import Scenarios, ScriptedProvider, calls, text
 from becket.testing.scenarios import FLOOD
 from becket_openai import Endpoint, OpenAIProvider
 from becket_openai_server import OpenAIServer, Settings
@@ -450,3 +450,22 @@ class TestBecketAsClient:
         async with agent.runtime:
             with pytest.raises(ProviderError, match="tools of the client are not supported"):
                 await agent.invoke_async("text")
+
+    async def test_it_does_not_ask_again_once_a_tool_was_called(self) -> None:
+        """Though the error may pass, and a becket asks again by itself as a rule."""
+        called = []
+
+        @tool(effect="none")
+        async def count() -> None:
+            """Count."""
+            called.append(1)
+
+        busy = ScriptedProvider(calls(("count", {})), [ProviderError("busy", code="overloaded", retryable=True)])
+        runtime = Runtime(plugins=[OpenAIServer()], discover=False)
+        inner = Agent(busy, [count], name="scenarios", retry=None, runtime=runtime)
+        with serving(app(inner)) as url:
+            agent = self.agent(Served(url=url)).replace(retry=Backoff())
+            async with agent.runtime:
+                with pytest.raises(ProviderError, match="busy") as caught:
+                    await agent.invoke_async("go")
+        assert (caught.value.status, caught.value.retryable, called) == (503, False, [1])

@@ -15,7 +15,7 @@ from becket.testing import Scenarios, ScriptedProvider, calls, text
 from becket.testing.scenarios import FLOOD
 from becket_openai import Endpoint, OpenAIProvider
 from becket_openai_server import OpenAIServer, Settings
-from becket_serve import app
+from becket_serve import ServeLimits, app
 from becket_serve.testing import serving
 
 if TYPE_CHECKING:
@@ -164,6 +164,17 @@ class TestSyncClient:
         assert served.watch.over.wait(PATIENCE)
         assert served.scenarios.cleaned == before + 1
         assert served.scenarios.waiting == 0
+
+    def test_a_comment_begins_an_answer_that_takes_its_time(self) -> None:
+        """It opens the stream while a tool runs, and the client passes it over."""
+        served = Served()
+        application = app(served.agents(Settings()), limits=ServeLimits(heartbeat=0.05))
+        with serving(application) as served.url, served.client() as client:
+            with client.chat.completions.create(**asked("idle tool"), stream=True) as stream:
+                assert stream.response.status_code == 200
+                assert served.watch.holding.wait(PATIENCE)
+            assert served.watch.over.wait(PATIENCE)
+        assert (served.scenarios.cleaned, served.scenarios.waiting) == (1, 0)
 
     def test_a_flood(self, served: Served) -> None:
         """Read past the client's typed objects, each of which takes it 200 microseconds."""

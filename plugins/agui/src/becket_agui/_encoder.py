@@ -147,7 +147,7 @@ class AgUiEncoder(EventStreamEncoder):
         """What is asked ends the answer: who answers it sends another request."""
         asked = interrupt(event)
         for one in self._open():
-            yield from one.close(event)
+            yield from one.close(event, suspended=True)
             if one.name:
                 own = {"interruptIds": [event.request_id]} if one is speaker else {}
                 yield one.frame("SUBAGENT_FINISHED", event, outcome={"type": "suspended", **own})

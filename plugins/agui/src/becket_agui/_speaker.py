@@ -172,9 +172,9 @@ class Speaker:
             value["toolCallId"] = call_name(self.run_id, event.cycle, event.call_id)
         yield from self.remark(event, f"{OWN}.{event.type}", value)
 
-    def close(self, at: Event) -> Iterator[bytes]:
-        """Close all that is open."""
-        yield from self._end_message(at)
+    def close(self, at: Event, *, suspended: bool = False) -> Iterator[bytes]:
+        """Close all that is open. A call that is open still is in no message, and never will be unless it goes on."""
+        yield from self._end_message(at, kept=None if suspended else ())
         if self._step is not None:
             yield self.frame("STEP_FINISHED", at, stepName=self._step)
             self._step = None

@@ -31,6 +31,12 @@ def chat() -> Callable[..., Chat]:
     return lambda agent=None: Chat(agent or Scenarios().agent)
 
 
+@pytest.fixture(scope="session")
+def chat_of() -> type[Chat]:
+    """Makes a chat with an agent, also many in one test."""
+    return Chat
+
+
 @pytest.fixture
 def reader() -> type[Reader]:
     """Reads the chunks of an answer."""
@@ -41,7 +47,8 @@ class Reader:
     """Makes a message of chunks, as the SDK's `processUIMessageStream` does, and refuses more than that.
 
     It asserts: a start first, and one finish last; nothing but in a step, save what is sent of a step that an earlier
-    answer began; no fragment without its start; no output without its input; nothing left open at the end.
+    answer began; no two calls of one id; no fragment without its start; no output without its input; nothing left open
+    at the end.
     """
 
     def __init__(self, message: dict[str, Any] | None = None) -> None:
@@ -181,6 +188,7 @@ class Reader:
         if kind in ("input-start", "input-available", "input-error"):
             assert chunk["dynamic"] is True
             if part_or_none is None:
+                assert all(part["toolCallId"] != chunk["toolCallId"] for part in self.tools())
                 part_or_none = {"type": "dynamic-tool", "toolCallId": chunk["toolCallId"], "input": None}
                 self.parts.append(part_or_none)
             else:

@@ -155,6 +155,20 @@ async def test_what_stands_in_a_step_before_the_question_stays(chat: Callable[..
     assert read.text == "I will.Done."
 
 
+async def test_calls_of_several_steps_have_ids_of_their_own(chat: Callable[..., Any]) -> None:
+    """A service may begin to count anew with each answer: a frontend's keys, and its approvals, are the message's."""
+    wanted = calls(("look", {"at": "a"}), ("change", {"value": 1}), ("look", {"at": "b"}))
+    talk = chat(agent(wanted, wanted, wanted, text("Done.")))
+    await talk.say("go")
+    for _ in range(3):
+        assert talk.parked is not None
+        read = await talk.respond(approved=True)
+    assert read.text == "Done."
+    names = [part["toolCallId"] for part in read.tools()]
+    assert sorted(names) == sorted({f"call-{number}{step}" for number in (1, 2, 3) for step in ("", "_2", "_3")})
+    assert set(states(read).values()) == {"output-available"}
+
+
 async def test_one_call_alone_is_not_taken_back(chat: Callable[..., Any]) -> None:
     """The common case: nothing flickers."""
     talk = chat()
@@ -296,7 +310,7 @@ async def test_two_questions_at_one_call_come_one_after_the_other(chat: Callable
     assert read.text == "Done."
     runs = [part["data"] for part in read.parts if part["type"] == "data-nested-run"]
     assert {run["agent"]: run["state"] for run in runs} == {"one": "finished", "two": "finished", "middle": "finished"}
-    assert {run["rootToolCallId"] for run in runs} == {"call-1"}
+    assert {run["toolCallId"] for run in runs} == {"call-1"}
 
 
 async def test_the_answer_goes_on_while_something_else_runs(chat: Callable[..., Any]) -> None:

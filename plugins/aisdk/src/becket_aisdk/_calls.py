@@ -34,7 +34,7 @@ class Call:
     """A call of a tool, as far as the client knows it.
 
     Attributes:
-        id: Pairs it with its result.
+        id: What the client calls it.
         tool: The tool's name.
         input: The arguments that the client was shown, or is to be.
         state: See `State`.
@@ -72,7 +72,11 @@ class Question:
 class Calls:
     """The calls of the step that goes on.
 
+    A run's ids of calls are unique in their step, those of a message's parts in the message; see `name`.
+
     Args:
+        cycle: The step.
+        before: The calls of the steps before it.
         calls: Those that there are at the beginning, where an answer goes on.
         asked: What the client was asked about them, and is not decided yet: ids of requests by those of calls.
         answered: Those of the requests that the client has answered; that they are decided is among the next events.
@@ -81,12 +85,16 @@ class Calls:
 
     def __init__(
         self,
-        calls: Iterable[Call] = (),
         *,
+        cycle: int = 1,
+        before: Iterable[str] = (),
+        calls: Iterable[Call] = (),
         asked: Mapping[str, str] = MappingProxyType({}),
         answered: Collection[str] = (),
         waiting: Iterable[Question] = (),
     ) -> None:
+        self._cycle = cycle
+        self._before = set(before)
         self._calls = {call.id: call for call in calls}
         self._asked = dict(asked)
         self._answered = answered
@@ -123,16 +131,32 @@ class Calls:
             ],
         }
 
-    # -- the model writes them ---------------------------------------------------------------------------------------
+    def name(self, call_id: str) -> str:
+        """What the client calls a call of this step: its id, and the step too where an earlier one had the same."""
+        return f"{call_id}_{self._cycle}" if call_id in self._before else call_id
+
+    def begin(self, cycle: int) -> None:
+        """A step begins."""
+        self._before.update(self._calls)
+        self._cycle = cycle
+        self.take_back()
+
+    def take_back(self) -> None:
+        """The step, as far as it has come, is none."""
+        self._calls, self._message = {}, None
+        self._asked, self._waiting = {}, []
+
+    # -- the model writes them ----------------------------------------------------------------------------------------
 
     def delta(self, event: ToolCallDelta) -> bytes:
         """A fragment of a call's arguments."""
-        call = self._calls.get(event.call_id)
+        name = self.name(event.call_id)
+        call = self._calls.get(name)
         start = b""
         if call is None:
-            head = fragments("tool-input-delta", "toolCallId", event.call_id, "inputTextDelta")
-            call = self._calls[event.call_id] = Call(event.call_id, event.tool, None, "written", head=head)
-            start = chunk("tool-input-start", {"toolCallId": call.id, "toolName": call.tool, "dynamic": True})
+            head = fragments("tool-input-delta", "toolCallId", name, "inputTextDelta")
+            call = self._calls[name] = Call(name, event.tool, None, "written", head=head)
+            start = chunk("tool-input-start", {"toolCallId": name, "toolName": call.tool, "dynamic": True})
         if not event.fragment:
             return start
         return start + f"{call.head}{quoted(event.fragment)}}}\n\n".encode()
@@ -140,20 +164,16 @@ class Calls:
     def added(self, message: Message) -> bytes:
         """The whole answer of the model."""
         self._message = message
-        return b"".join(self._announced(call) for call in message.tool_calls)
+        return b"".join(self._whole(call, "shown") for call in message.tool_calls)
 
-    def _announced(self, call: ToolCall) -> bytes:
-        """A call with its arguments, or why it has none."""
-        if call.malformed is None:
-            return self._whole(call.id, call.tool, call.arguments)
-        refused = Call(call.id, call.tool, call.malformed.text, "decided", unreadable=call.malformed.reason)
-        self._calls[call.id] = refused
-        return _shown(refused)
-
-    def _whole(self, call_id: str, tool: str, arguments: object, state: State = "shown") -> bytes:
-        known = self._calls.get(call_id)
-        call = self._calls[call_id] = Call(call_id, tool, arguments, state)
-        if known is None or known.state in ("written", "held") or known.input != arguments:
+    def _whole(self, given: ToolCall, state: State) -> bytes:
+        """A call with its arguments, or why it has none; nothing where the client knows that."""
+        name = self.name(given.id)
+        known = self._calls.get(name)
+        call = self._calls[name] = Call(name, given.tool, given.arguments, state)
+        if given.malformed is not None:
+            call.input, call.unreadable, call.state = given.malformed.text, given.malformed.reason, "decided"
+        if known is None or known.state in ("written", "held") or known.input != call.input:
             return _shown(call)
         call.denial = known.denial
         return b""
@@ -165,26 +185,21 @@ class Calls:
             call.state, call.unreadable = "answered", "the answer ended before the arguments had all come"
         return b"".join(map(_shown, left))
 
-    def forget(self) -> None:
-        """The step is over, or taken back."""
-        self._calls, self._message = {}, None
-        self._asked, self._waiting = {}, []
-
     # -- somebody decides ---------------------------------------------------------------------------------------------
 
     def asked(self, event: DecisionRequested, call: ToolCall, what: object) -> bytes:
         """A call of this run is asked about; no other of its step has begun."""
-        shown = self._whole(call.id, call.tool, call.arguments, "decided")
-        calls = list(self._calls.values())
-        later = [one for one in calls[calls.index(self._calls[call.id]) :] if one.state == "shown"]
+        shown = self._whole(call, "decided")
+        name = self.name(call.id)
+        later = [one for one in list(self._calls.values())[list(self._calls).index(name) :] if one.state == "shown"]
         if later and self._message is not None:
             for one in later:
                 one.state = "held"
             shown = self._again(self._message)
-        return shown + self._settled() + self._question(Question(event.request_id, call.id, event.why, what))
+        return shown + self._settled() + self._question(Question(event.request_id, name, event.why, what))
 
     def asked_below(self, event: DecisionRequested, call_id: str, what: object) -> bytes:
-        """Something is asked in a run that is nested in a call of this one. A part has room for one question."""
+        """Something is asked in a run that is nested in a call, by its name. A part has room for one question."""
         question = Question(event.request_id, call_id, event.why, what)
         if call_id in self._asked:
             self._waiting.append(question)
@@ -227,8 +242,8 @@ class Calls:
         self._waiting = [one for one in self._waiting if one.request_id != event.request_id]
         at = next((call_id for call_id, name in self._asked.items() if name == event.request_id), None)
         if at is None:
-            call = self._calls.get(event.call_id or "") if event.parent_run_id is None else None
-            if call is not None and event.outcome == "deny":
+            call = self._calls.get(self.name(event.call_id or ""))
+            if call is not None and event.outcome == "deny" and event.parent_run_id is None:
                 call.denial = (event.request_id, event.reason)
             return b""
         del self._asked[at]
@@ -243,21 +258,19 @@ class Calls:
 
     def started(self, call: ToolCall) -> bytes:
         """A call runs, with these arguments."""
-        return self._whole(call.id, call.tool, call.arguments, "running")
+        return self._whole(call, "running")
 
     def progress(self, event: ToolProgress) -> bytes:
         """What a call reports, as an output that is not the last one."""
-        return chunk("tool-output-available", {"toolCallId": event.call_id, "output": event.data, "preliminary": True})
+        name = self.name(event.call_id)
+        return chunk("tool-output-available", {"toolCallId": name, "output": event.data, "preliminary": True})
 
     def finished(self, result: ToolResult) -> bytes:
         """The outcome of a call."""
-        call = self._calls.get(result.call_id)
-        shown = b""
-        if call is None or call.state == "held":
-            call = call or Call(result.call_id, "", {}, "held")
-            shown = _shown(call)
+        name = self.name(result.call_id)
+        call = self._calls.setdefault(name, Call(name, "", {}, "held"))
+        shown = _shown(call) if call.state == "held" else b""
         was, call.state = call.state, "answered"
-        self._calls[call.id] = call
         named: dict[str, object] = {"toolCallId": call.id}
         match result.status:
             case "success":

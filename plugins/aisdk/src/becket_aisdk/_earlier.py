@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from becket_aisdk._calls import Call, Question
+from becket_aisdk._calls import Call, Calls, Question
 from becket_aisdk._models import DataPart, ToolPart
 from becket_aisdk._nested import NESTED_RUN, NESTED_TOOL
 from becket_aisdk._read import answered_message, run_request
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from becket_aisdk._calls import State
-    from becket_aisdk._models import ChatRequest, Part, Pending
+    from becket_aisdk._models import ChatRequest, Pending, UIMessage
 
 __all__ = ["EarlierAnswer", "earlier_answer"]
 
@@ -25,18 +25,12 @@ class EarlierAnswer:
 
     Attributes:
         message_id: The message that it is.
-        calls: The calls of its last step.
-        asked: What was asked about them, and is not decided yet: ids of requests by those of calls.
-        answered: Those of the requests that are answered now.
-        waiting: What is still to be asked.
+        calls: The calls of its last step, which goes on.
         nested: The data of the parts on nested runs, by their ids.
     """
 
     message_id: str
-    calls: tuple[Call, ...]
-    asked: Mapping[str, str]
-    answered: frozenset[str]
-    waiting: tuple[Question, ...]
+    calls: Calls
     nested: Mapping[str, dict[str, object]]
 
 
@@ -45,27 +39,29 @@ def earlier_answer(body: ChatRequest) -> EarlierAnswer | None:
     message = answered_message(body)
     if message is None:
         return None
-    parts, pending = _last_step(message.parts), message.pending
-    tools = [part for part in parts if isinstance(part, ToolPart)]
-    held = [Call(one.tool_call_id, one.tool_name, one.input, "held") for one in pending.held]
-    return EarlierAnswer(
-        message.id,
-        (*(_call(part, pending) for part in tools), *held),
-        {part.tool_call_id: name for part in tools if (name := message.open_request(part))},
-        frozenset(run_request(body).answers),
-        tuple(Question(one.approval_id, one.tool_call_id, one.reason, one.descriptor) for one in pending.waiting),
-        {
-            part.id: part.data
-            for part in message.parts
-            if isinstance(part, DataPart) and part.type in (NESTED_RUN, NESTED_TOOL) and part.id
-            if isinstance(part.data, dict)
-        },
-    )
+    nested = {
+        part.id: part.data
+        for part in message.parts
+        if isinstance(part, DataPart) and part.type in (NESTED_RUN, NESTED_TOOL) and part.id
+        if isinstance(part.data, dict)
+    }
+    return EarlierAnswer(message.id, _calls(message, frozenset(run_request(body).answers)), nested)
 
 
-def _last_step(parts: list[Part]) -> list[Part]:
+def _calls(message: UIMessage, answered: frozenset[str]) -> Calls:
+    parts, pending = message.parts, message.pending
     starts = [at for at, part in enumerate(parts) if part.type == "step-start"]
-    return parts[starts[-1] :] if starts else parts
+    last = starts[-1] if starts else 0
+    tools = [part for part in parts[last:] if isinstance(part, ToolPart)]
+    held = [Call(one.tool_call_id, one.tool_name, one.input, "held") for one in pending.held]
+    return Calls(
+        cycle=len(starts),
+        before=[part.tool_call_id for part in parts[:last] if isinstance(part, ToolPart)],
+        calls=(*(_call(part, pending) for part in tools), *held),
+        asked={part.tool_call_id: name for part in tools if (name := message.open_request(part))},
+        answered=answered,
+        waiting=[Question(one.approval_id, one.tool_call_id, one.reason, one.descriptor) for one in pending.waiting],
+    )
 
 
 def _call(part: ToolPart, pending: Pending) -> Call:
@@ -75,6 +71,4 @@ def _call(part: ToolPart, pending: Pending) -> Call:
 def _state(part: ToolPart, pending: Pending) -> State:
     if part.tool_call_id in pending.running or part.state == "input-available" or part.preliminary:
         return "running"
-    if part.state in ("approval-requested", "approval-responded"):
-        return "decided"
-    return "answered"
+    return "decided" if part.state in ("approval-requested", "approval-responded") else "answered"

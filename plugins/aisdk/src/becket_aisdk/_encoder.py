@@ -77,14 +77,14 @@ class ChunkEncoder(EventStreamEncoder):
         self._output: object = None
         if earlier is None:
             self._calls = Calls()
-            self._nested = NestedRuns(run.run_id, {})
+            self._nested = NestedRuns(run.run_id, self._calls.name)
         else:
-            self._calls = Calls(earlier.calls, asked=earlier.asked, answered=earlier.answered, waiting=earlier.waiting)
-            self._nested = NestedRuns(run.run_id, earlier.nested)
+            self._calls = earlier.calls
+            self._nested = NestedRuns(run.run_id, self._calls.name, earlier.nested)
 
     def encode(self, event: Event, /) -> bytes:
-        """The chunks that tell of one event."""
-        if type(event) is TextDelta and event.block == self._block and event.parent_run_id is None:  # the most frequent
+        """The chunks that tell of one event. A piece of the text that goes on comes first: nothing is as frequent."""
+        if type(event) is TextDelta and event.block == self._block and event.parent_run_id is None and event.text:
             return f"{self._head}{quoted(event.text)}}}\n\n".encode()
         begin = b"" if self._begun else self._begin()
         if event.parent_run_id is not None:
@@ -115,14 +115,13 @@ class ChunkEncoder(EventStreamEncoder):
 
     # -- steps, and the blocks in them --------------------------------------------------------------------------------
 
-    def _cycle_started(self, _: CycleStarted) -> bytes:
+    def _cycle_started(self, event: CycleStarted) -> bytes:
         self._in_step = True
+        self._calls.begin(event.cycle)
         return chunk("start-step")
 
     def _cycle_finished(self, _: CycleFinished) -> bytes:
-        left = self._end_blocks() + self._calls.cut()
-        self._calls.forget()
-        return left + self._end_step()
+        return self._end_blocks() + self._calls.cut() + self._end_step()
 
     def _end_step(self) -> bytes:
         """A step that an earlier answer has begun has ended with that."""
@@ -132,9 +131,9 @@ class ChunkEncoder(EventStreamEncoder):
     def _text(self, event: TextDelta) -> bytes:
         """A fragment of a block that is not the one that came last."""
         start = b""
+        if not event.text:
+            return start  # and a block without any stands in no message
         if (name := self._open.get(("text", event.block))) is None:
-            if not event.text:
-                return b""  # a block without text stands in no message
             name = self._open["text", event.block] = f"text-{event.cycle}-{event.block}"
             start = self._end_reasoning() + chunk("text-start", {"id": name})
         self._block, self._head = event.block, fragments("text-delta", "id", name, "delta")
@@ -230,7 +229,7 @@ class ChunkEncoder(EventStreamEncoder):
             self._open.clear()
             self._seals.clear()
             self._block = None
-            self._calls.forget()
+            self._calls.take_back()
             taken_back = chunk("reset-step")
         said: dict[str, object] = {"reason": event.reason, "delay": event.delay_s, "attempt": event.next_attempt}
         if event.call_id is not None:

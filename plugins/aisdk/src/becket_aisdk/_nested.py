@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import (
@@ -41,19 +42,26 @@ class NestedRuns:
 
     Args:
         run_id: The run that was asked for.
+        name: What the client calls a call of that run.
         known: The data of the parts that the client has from an answer before, by their ids.
     """
 
-    def __init__(self, run_id: str, known: Mapping[str, dict[str, object]]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        name: Callable[[str], str],
+        known: Mapping[str, dict[str, object]] = MappingProxyType({}),
+    ) -> None:
         self._run_id = run_id
+        self._name = name
         self._data = dict(known)
 
     def root_call(self, event: Event) -> str:
         """The call of the run that was asked for, in which the run of `event` is nested."""
         if event.parent_run_id == self._run_id:
-            return event.parent_call_id or ""
+            return self._name(event.parent_call_id or "")
         above = self._data.get(event.parent_run_id or "", {})
-        return str(above.get("rootToolCallId", event.parent_call_id))
+        return str(above.get("toolCallId", event.parent_call_id))
 
     def agent(self, run_id: str) -> str:
         """The name of the agent that makes a nested run; empty where it is not known."""
@@ -68,8 +76,7 @@ class NestedRuns:
         data: dict[str, object] = {
             "runId": event.run_id,
             "parentRunId": event.parent_run_id,
-            "toolCallId": event.parent_call_id,
-            "rootToolCallId": self.root_call(event),
+            "toolCallId": self.root_call(event),
             "agent": event.agent,
             "model": event.model,
             "state": "running",

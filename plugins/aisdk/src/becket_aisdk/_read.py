@@ -137,7 +137,7 @@ def _assistant(parts: list[Part], where: str) -> Iterator[Message]:
             content.append(Text(part.text))
         elif isinstance(part, ReasoningPart):
             content += _reasoning(part)
-        elif isinstance(part, ToolPart) and part.state != "input-streaming":
+        elif isinstance(part, ToolPart) and not _cut(part):
             content.append(_call(part))
             results.append(_result(part))
     yield from _step(content, results)
@@ -162,11 +162,14 @@ def _reasoning(part: ReasoningPart) -> list[ContentBlock]:
     return [Reasoning(part.text, signature, redacted)]
 
 
+def _cut(part: ToolPart) -> bool:
+    """Whether the answer ended before the arguments had all come: the run has no such call in its history."""
+    return part.state == "input-streaming" or (part.state == "output-error" and part.input is None)
+
+
 def _call(part: ToolPart) -> ToolCall:
     if isinstance(part.input, dict):
         return ToolCall(part.tool_call_id, part.tool, part.input)
-    if part.input is None:
-        return ToolCall(part.tool_call_id, part.tool)
     reason = part.error_text or "a JSON object is wanted"
     return ToolCall(part.tool_call_id, part.tool, malformed=MalformedArguments(str(part.input)[:2000], reason))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
@@ -124,7 +124,8 @@ class Decisions:
         """Ask, wait for the answer, and do as it says."""
         call, seconds = planned.call, self._plan.limits.decision_seconds
         deadline = None if seconds is None else self._now() + seconds
-        answer, by = await self._answer(DecisionRequested(name, KIND, call, why, _SCHEMA, deadline), seconds)
+        whom: Literal["reader", "approver"] = "reader" if self._plan.approver == "reader" else "approver"
+        answer, by = await self._answer(DecisionRequested(name, KIND, call, why, _SCHEMA, deadline, whom), seconds)
         if isinstance(answer, Deny):
             return self._denied(planned, name, by, answer.reason)
         if isinstance(answer, Edit):

@@ -380,6 +380,7 @@ class DecisionRequested(EventBase):
         why: Who asks and why, for a person to read.
         schema: The JSON schema of the answer.
         deadline: When the request lapses, in seconds since the epoch, or None.
+        asked_of: Who is asked: whoever reads the stream, or the host's own approver, whom no reader can answer for.
     """
 
     type: Literal["decision_requested"] = field(default="decision_requested", init=False)
@@ -389,6 +390,7 @@ class DecisionRequested(EventBase):
     why: str = ""
     schema: JsonValue = None
     deadline: float | None = None
+    asked_of: Literal["reader", "approver"] = "reader"
 
     def _view(self) -> dict[str, Any]:
         view: dict[str, Any] = {"request_id": self.request_id, "kind": self.kind, "why": self.why}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BECKET = str(Path(sys.executable).with_name("becket"))
 PATIENCE = 30.0  # seconds; a test that is about to fail waits no longer
-TOKEN = "the-token-of-the-one"
+TOKEN = "the-token-of-the-one"  # noqa: S105  of the tests
 
 PLUGIN = """
 import os

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN = "the-token-of-the-one"
+TOKEN = "the-token-of-the-one"  # noqa: S105  of the tests
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

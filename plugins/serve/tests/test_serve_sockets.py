@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from becket import RequestError, Runtime, hookimpl
 from becket.testing import Scenarios
-from becket.wires import RunRequest, SocketClosed
+from becket.wires import RunRequest
 from becket_serve import ServeLimits
 from becket_serve.testing import serving
 from websockets.exceptions import InvalidStatus
@@ -32,7 +32,7 @@ class Talk:
 
     name, path, subprotocols = "talk", "/talk", ("talk.2", "talk.1")
 
-    async def serve(self, socket: Socket, runs: RunHost, /) -> None:
+    async def serve(self, socket: Socket, runs: RunHost, /) -> None:  # noqa: C901  one case for each word
         while True:
             message = await socket.receive()
             word, _, rest = (message if isinstance(message, str) else message.decode()).partition(" ")

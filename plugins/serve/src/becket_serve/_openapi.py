@@ -182,7 +182,10 @@ def _body(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(description: str, *forms: str) -> dict[str, Any]:
     """An answer in some forms, JSON unless they are told. What a stream is made of, OpenAPI 3.1 cannot say."""
-    return {"description": description, "content": {form: _FORMS.get(form, {}) for form in forms or ["application/json"]}}
+    return {
+        "description": description,
+        "content": {form: _FORMS.get(form, {}) for form in forms or ["application/json"]},
+    }
 
 
 _FORMS: Final = {

@@ -26,7 +26,7 @@ from becket.content import to_conversation
 from becket.wires import RunRequest
 from pydantic_core import from_json
 
-from becket_agui._names import OWN
+from becket_agui._names import OWN, message_of_thought
 from becket_agui._request import (
     AssistantMessage,
     DataSource,
@@ -119,29 +119,38 @@ def _instructions(body: RunAgentInput, sent: Iterable[SentMessage]) -> str:
 def _conversation(sent: Sequence[SentMessage]) -> Iterator[Message]:
     """The messages in becket's form, in which the results of the calls of one message are the next one."""
     results = {message.tool_call_id: message for message in sent if isinstance(message, ToolMessage)}
-    thoughts: list[Reasoning] = []
+    thoughts = _thoughts(sent)
     for message in sent:
-        match message:
-            case UserMessage():
-                thoughts = []
-                yield Message("user", tuple(_blocks(message.content)))
-            case ReasoningMessage():
-                thoughts.extend(_thought(message))
-            case AssistantMessage():
-                calls = [_call(call) for call in message.tool_calls or () if not _discarded(call)]
-                said = (Text(message.content),) if message.content else ()
-                if said or calls:
-                    yield Message("assistant", (*thoughts, *said, *calls))
-                    thoughts = []
-                if calls:
-                    yield Message("user", tuple(_result(call.id, results.pop(call.id, None)) for call in calls))
-            case _:
-                pass
+        if isinstance(message, UserMessage):
+            yield Message("user", tuple(_blocks(message.content)))
+        elif isinstance(message, AssistantMessage):
+            calls = [_call(call) for call in message.tool_calls or () if not _discarded(call)]
+            said = (Text(message.content),) if message.content else ()
+            if said or calls:
+                yield Message("assistant", (*thoughts.get(message.id, ()), *said, *calls))
+            if calls:
+                yield Message("user", tuple(_result(call.id, results.pop(call.id, None)) for call in calls))
     if results:
         raise _refused(
             f"a message of the role 'tool' answers the call {min(results)!r}, which no message before it has made",
             "messages",
         )
+
+
+def _thoughts(sent: Iterable[SentMessage]) -> dict[str, list[Reasoning]]:
+    """The reasoning by the assistant's message that it belongs to: the next one, where its name does not say."""
+    by_message: dict[str, list[Reasoning]] = {}
+    loose: list[Reasoning] = []
+    for message in sent:
+        if isinstance(message, ReasoningMessage):
+            of = message_of_thought(message.id)
+            (loose if of is None else by_message.setdefault(of, [])).extend(_thought(message))
+        elif isinstance(message, AssistantMessage) and loose:
+            by_message.setdefault(message.id, []).extend(loose)
+            loose = []
+        elif isinstance(message, UserMessage):
+            loose = []
+    return by_message
 
 
 def _thought(message: ReasoningMessage) -> Iterator[Reasoning]:

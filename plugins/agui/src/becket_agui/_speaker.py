@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from becket_agui._frames import delta, frame, head
 from becket_agui._members import result_content
-from becket_agui._names import DISCARDED, OWN, call_name
+from becket_agui._names import DISCARDED, OWN, call_name, message_name, thought_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -111,7 +111,7 @@ class Speaker:
         if self._thought is not None and self._thought[0] != event.block:
             yield from self._end_thought(event)
         if self._thought is None:
-            name = f"{self._message}-reasoning-{event.block}"
+            name = thought_name(self._message, event.block)
             self._thought = event.block, name, head("REASONING_MESSAGE_CONTENT", messageId=name)
             yield self.frame("REASONING_START", event, messageId=name)
             yield self.frame("REASONING_MESSAGE_START", event, messageId=name, role="reasoning")
@@ -185,7 +185,7 @@ class Speaker:
         if attempt != self._attempt:
             yield from self._end_message(event, discarded=event.cycle == self._attempt[0])
             self._attempt = attempt
-            self._message = f"{self.run_id}-{event.cycle}-{event.attempt}"
+            self._message = message_name(self.run_id, event.cycle, event.attempt)
 
     def _end_message(
         self, at: Event, *, discarded: bool = False, kept: Collection[str] | None = None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from becket import RunInfo
     from becket.wires import Encoder, RunRequest
-
-    from becket_agui._request import RunAgentInput
 
 __all__ = ["AgUi"]
 
@@ -26,13 +24,13 @@ class AgUi:
     asks = True
 
     @property
-    def request_model(self) -> type[RunAgentInput]:
+    def request_model(self) -> type:
         """`RunAgentInput` of the protocol; members that it does not know are ignored."""
         from becket_agui._request import RunAgentInput
 
         return RunAgentInput
 
-    def read(self, body: RunAgentInput, /) -> RunRequest:
+    def read(self, body: Any, /) -> RunRequest:
         """The conversation up to its last message, which is the prompt; or the answers to interrupts.
 
         Raises:
@@ -43,7 +41,7 @@ class AgUi:
 
         return run_request(body)
 
-    def open(self, body: RunAgentInput, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  one form
+    def open(self, body: Any, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  one form
         """The encoder of one answer, which goes on where an interrupted one has ended."""
         from becket_agui._encoder import AgUiEncoder
 

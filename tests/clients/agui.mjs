@@ -83,6 +83,12 @@ for (const [name, response] of Object.entries({
   seen[name] = await talk.resume(response);
 }
 
+// A user who does not answer, and asks something else.
+const elsewhere = new Conversation("asks");
+await elsewhere.run();
+elsewhere.ask("text");
+seen["asks, then text"] = await elsewhere.resume({ status: "cancelled" });
+
 // Calls that are asked about in the run itself and in two that are nested in it, answered as they are asked.
 const several = new Conversation("several");
 const forwardedProps = { becket: { agent: "several" } };

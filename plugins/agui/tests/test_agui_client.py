@@ -52,7 +52,14 @@ def said(run: dict[str, Any]) -> str:
 
 FINE = [
     *("text", "tools", "progress", "reasoning", "nested", "malformed", "unicode, torn", "nested, torn"),
-    *("held, then text", "idle tool, then text", "at last reasoning", "at last tools", "at last text"),
+    *(
+        "held, then text",
+        "idle tool, then text",
+        "asks, then text",
+        "at last reasoning",
+        "at last tools",
+        "at last text",
+    ),
 ]
 
 

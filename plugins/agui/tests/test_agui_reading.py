@@ -267,12 +267,29 @@ def test_another_form_of_answer_is_refused(payload: Any) -> None:
     assert '{"approved": true or false}' in refused("resume", user("go"), assistant(one="{}"), resume=[entry])
 
 
-def test_one_answer_to_each_and_no_new_message_with_it() -> None:
-    """Either would be dropped in silence."""
+def test_each_is_answered_once() -> None:
+    """A second answer would be dropped in silence."""
     entry = {"interruptId": "i", "status": "cancelled"}
     assert "twice" in refused("resume", user("go"), assistant(one="{}"), resume=[entry, entry])
-    message = refused("resume_and_message", user("go"), assistant(one="{}"), user("Wait!"), resume=[entry])
+
+
+def test_an_answer_and_a_new_message_are_two_requests() -> None:
+    """The message would be dropped in silence."""
+    entries = [
+        {"interruptId": i, "status": s, "payload": {"approved": True}}
+        for i, s in (("a", "cancelled"), ("b", "resolved"))
+    ]
+    message = refused("resume_and_message", user("go"), assistant(one="{}"), user("Wait!"), resume=entries)
     assert "send the answers by themselves" in message
+
+
+def test_who_cancels_and_asks_something_else_begins_anew() -> None:
+    """As a client must whose user has let an interrupt expire: the call has not been made, and will not be."""
+    entry = {"interruptId": "i", "status": "cancelled"}
+    request = read(user("go"), assistant(one="{}"), user("Something else"), resume=[entry])
+    assert dict(request.answers) == {}
+    assert request.prompt == Message("user", (Text("Something else"),))
+    assert [result.status for message in request.history for result in message.tool_results] == ["interrupted"]
 
 
 # -- what cannot be served ---------------------------------------------------------------------------------------------

@@ -70,14 +70,15 @@ def run_request(body: RunAgentInput) -> RunRequest:
     sent = [message for message in body.messages if message.subagent_run_id is None and not _discarded(message)]
     spoken = [message for message in sent if isinstance(message, UserMessage | AssistantMessage | ToolMessage)]
     ends_with_user = bool(spoken) and isinstance(spoken[-1], UserMessage)
-    if body.resume:
-        if ends_with_user:
-            raise _refused(
-                "the request resumes a run and has a new message of the user; send the answers by themselves, and the "
-                "message when that run has ended",
-                "resume_and_message",
-            )
+    if body.resume and not ends_with_user:
         return RunRequest(agent=agent, answers=_answers(body.resume))
+    if any(entry.status == "resolved" for entry in body.resume or ()):
+        raise _refused(
+            "the request answers an interrupt and has a new message of the user; send the answers by themselves, and "
+            "the message when that run has ended, or cancel the interrupts to leave that run",
+            "resume_and_message",
+        )
+    # Where all are cancelled the user has left that run, and asks something else: it is denied what nobody answers.
     if not ends_with_user:
         raise _refused("messages must end with one of the role 'user', which is what the agent is asked", "no_prompt")
     *history, prompt = _conversation(sent)

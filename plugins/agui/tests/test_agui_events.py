@@ -9,6 +9,7 @@ import pytest
 from becket import (
     AgentResult,
     CycleStarted,
+    DecisionMade,
     DecisionRequested,
     Document,
     ErrorInfo,
@@ -33,6 +34,7 @@ from becket import (
     ToolCallDelta,
     ToolFinished,
     ToolResult,
+    ToolStarted,
     UnknownEvent,
     Usage,
 )
@@ -178,6 +180,12 @@ def test_what_the_protocol_has_no_word_for_is_custom(judged: Any) -> None:
         ("becket.output_partial", {"name": "Al"}),
         ("weather.asked", None),
     ]
+
+
+@pytest.mark.parametrize("event", [DecisionMade("q", "allow"), ToolStarted(ToolCall("a", "tool"))])
+def test_an_answer_begins_when_its_run_goes_on(event: Event) -> None:
+    """And not when its tool has ended, which may be long after."""
+    assert told(event).startswith(b'data: {"type":"RUN_STARTED"')
 
 
 def test_what_is_not_the_clients_affair_is_not_told(judged: Any) -> None:

@@ -175,6 +175,21 @@ def test_reasoning_belongs_to_the_message_after_it(sealed: str | None, block: Re
     assert read(user("go"), thought, assistant("Said."), user("And?")).history[1].content == (block, Text("Said."))
 
 
+def test_reasoning_that_names_its_message_belongs_to_that() -> None:
+    """As becket's own does, wherever it stands; where that message is not there, it belongs to none."""
+    thoughts = [{"id": f"{of}-reasoning-0", "role": "reasoning", "content": of} for of in ("r-1-1", "r-2-1", "r-9-1")]
+    said = [{"id": name, "role": "assistant", "content": "Said."} for name in ("r-1-1", "r-2-1")]
+    history = read(user("go"), said[0], *thoughts, said[1], user("And?")).history
+    assert [message.content[0] for message in history[1:]] == [Reasoning("r-1-1"), Reasoning("r-2-1")]
+
+
+def test_messages_without_a_name_are_told_apart() -> None:
+    """The protocol wants one of each; curl has none."""
+    thought, answer = {"role": "reasoning", "content": "Hm."}, {"role": "assistant", "content": "Said."}
+    history = read(user("go"), answer, thought, answer, user("And?")).history
+    assert [len(message.content) for message in history] == [1, 1, 2]
+
+
 def test_reasoning_that_led_to_nothing_is_left_out() -> None:
     """So is an assistant's message without content, which services refuse."""
     thought = {"id": "1", "role": "reasoning", "content": "Hm."}

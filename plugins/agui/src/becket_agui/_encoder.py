@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from becket import (
     CycleFinished,
     CycleStarted,
+    DecisionMade,
     DecisionRequested,
     MessageAdded,
     ModelFinished,
@@ -24,6 +25,7 @@ from becket import (
     ToolCallDelta,
     ToolFinished,
     ToolProgress,
+    ToolStarted,
     Usage,
 )
 from becket.wires import EventStreamEncoder
@@ -211,7 +213,7 @@ _Step: TypeAlias = Callable[[AgUiEncoder, Speaker, Any], Iterator[bytes]]
 
 _STEPS: Final[Mapping[type, _Step]] = MappingProxyType(
     {
-        RunStarted: lambda _, __, ___: iter(()),  # the client is told of a run before its first event
+        **dict.fromkeys((RunStarted, DecisionMade, ToolStarted), lambda _, __, ___: iter(())),  # that an answer begins
         CycleStarted: lambda _, speaker, event: speaker.begin_step(event),
         ModelStarted: lambda _, speaker, event: speaker.begin_message(event),
         TextDelta: AgUiEncoder._text_delta,  # noqa: SLF001  the table is the class's own

@@ -121,14 +121,14 @@ def _conversation(sent: Sequence[SentMessage]) -> Iterator[Message]:
     """The messages in becket's form, in which the results of the calls of one message are the next one."""
     results = {message.tool_call_id: message for message in sent if isinstance(message, ToolMessage)}
     thoughts = _thoughts(sent)
-    for message in sent:
+    for at, message in enumerate(sent):
         if isinstance(message, UserMessage):
             yield Message("user", tuple(_blocks(message.content)))
         elif isinstance(message, AssistantMessage):
             calls = [_call(call) for call in message.tool_calls or () if not _discarded(call)]
             said = (Text(message.content),) if message.content else ()
             if said or calls:
-                yield Message("assistant", (*thoughts.get(message.id, ()), *said, *calls))
+                yield Message("assistant", (*thoughts.get(at, ()), *said, *calls))
             if calls:
                 yield Message("user", tuple(_result(call.id, results.pop(call.id, None)) for call in calls))
     if results:
@@ -138,20 +138,24 @@ def _conversation(sent: Sequence[SentMessage]) -> Iterator[Message]:
         )
 
 
-def _thoughts(sent: Iterable[SentMessage]) -> dict[str, list[Reasoning]]:
-    """The reasoning by the assistant's message that it belongs to: the next one, where its name does not say."""
-    by_message: dict[str, list[Reasoning]] = {}
+def _thoughts(sent: Sequence[SentMessage]) -> dict[int, list[Reasoning]]:
+    """The reasoning, by the place of the assistant's message that it belongs to: its name says which, or the next."""
+    places = {message.id: at for at, message in enumerate(sent) if isinstance(message, AssistantMessage)}
+    by_place: dict[int, list[Reasoning]] = {}
     loose: list[Reasoning] = []
-    for message in sent:
+    for at, message in enumerate(sent):
         if isinstance(message, ReasoningMessage):
             of = message_of_thought(message.id)
-            (loose if of is None else by_message.setdefault(of, [])).extend(_thought(message))
-        elif isinstance(message, AssistantMessage) and loose:
-            by_message.setdefault(message.id, []).extend(loose)
+            if of is None:
+                loose.extend(_thought(message))
+            elif of in places:
+                by_place.setdefault(places[of], []).extend(_thought(message))
+        elif isinstance(message, AssistantMessage):
+            by_place.setdefault(at, []).extend(loose)
             loose = []
         elif isinstance(message, UserMessage):
             loose = []
-    return by_message
+    return by_place
 
 
 def _thought(message: ReasoningMessage) -> Iterator[Reasoning]:
@@ -184,12 +188,12 @@ def _call(sent: SentToolCall) -> ToolCall:
 def _result(call_id: str, sent: ToolMessage | None) -> ToolResult:
     if sent is None:
         return ToolResult(call_id, "interrupted", (Text(_NEVER_ANSWERED),))
-    status: ToolStatus = "success" if sent.error is None else "error"
+    status: ToolStatus
     match (sent.metadata or {}).get(OWN):
         case {"status": "error" | "denied" | "interrupted" as status}:
             pass
         case _:
-            pass
+            status = "success" if sent.error is None else "error"
     content = list(_blocks(sent.content))
     if sent.error is not None:
         content.append(Text(sent.error))

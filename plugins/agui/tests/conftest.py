@@ -112,7 +112,9 @@ def apply(messages: list[dict[str, Any]], event: dict[str, Any]) -> None:  # noq
             message(name)["encryptedValue"] = sealed
         case {"type": "TOOL_CALL_START", "toolCallId": name, "toolCallName": tool, "parentMessageId": parent}:
             changed = {"id": name, "type": "function", "function": {"name": tool, "arguments": ""}}
-            message(parent, role="assistant").setdefault("toolCalls", []).append(changed)
+            made = message(parent, role="assistant").setdefault("toolCalls", [])
+            if all(one["id"] != name for one in made):  # one that is begun again goes on
+                made.append(changed)
         case {"type": "TOOL_CALL_ARGS", "toolCallId": name, "delta": delta}:
             assert delta
             call(name)["function"]["arguments"] += delta

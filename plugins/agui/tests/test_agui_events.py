@@ -320,6 +320,25 @@ def test_a_run_that_goes_on_is_introduced_again(judged: Any, assembled: Any) -> 
     assert [message["content"] for message in assembled(events, before) if "content" in message] == ["Shall I?"]
 
 
+def test_a_call_that_is_being_written_goes_on_in_the_next_answer(judged: Any, assembled: Any) -> None:
+    """Where another run asks meanwhile: it is closed with the answer, and counts all the same."""
+    one, two = ({"run_id": run_id, "parent_run_id": "root"} for run_id in ("one", "two"))
+    first = told(
+        RunStarted("asks", "a:one", PROMPT, **one),
+        RunStarted("writes", "a:one", PROMPT, **two),
+        ToolCallDelta("a", "tool", '{"a":', **two),
+        DecisionRequested("q", "approve_tool", ToolCall("c", "change"), "it may", **one),
+    )
+    call = ToolCall("a", "tool", {"a": 1})
+    second = told(
+        ToolCallDelta("a", "tool", " 1}", **two), MessageAdded(Message("assistant", (call,)), **two), FINISHED
+    )
+    (message,) = assembled(judged(second), assembled(judged(first)))
+    assert message["toolCalls"] == [
+        {"id": "two-1-a", "type": "function", "function": {"name": "tool", "arguments": '{"a": 1}'}}
+    ]
+
+
 def test_a_run_of_which_nothing_is_known_goes_on_all_the_same(judged: Any) -> None:
     """As one that a hook has begun, or whose call the client no longer has."""
     one = {"run_id": "one", "parent_run_id": "root"}

@@ -15,6 +15,8 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
+import starlette.applications
+import starlette.background
 import typing_extensions
 from becket.events import EventBase
 from sphinx import addnodes
@@ -64,7 +66,16 @@ html_css_files = ["becket.css"]
 
 _GOOGLE = Config(napoleon_use_rtype=False, napoleon_custom_sections=[("Attributes", "params_style")])
 _TOP = ("class", "exception", "function", "data", "type")
-_OUTSIDE = (builtins, typing, typing_extensions, collections.abc, contextlib, types)
+_OUTSIDE = (
+    builtins,
+    typing,
+    typing_extensions,
+    collections.abc,
+    contextlib,
+    types,
+    starlette.applications,
+    starlette.background,
+)
 
 
 class _Name(PyXRefRole):

@@ -96,6 +96,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         ConfigError: It was made by somebody else.
     """
     server = served(app)
+    server.runs.closing = False  # it may have served before
     async with contextlib.AsyncExitStack() as stack:
         becket.warm_up()
         with contextlib.suppress(RuntimeError):  # the host has opened it on this event loop

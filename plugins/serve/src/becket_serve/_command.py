@@ -144,21 +144,31 @@ def _tokens(path: str | None) -> list[str]:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Sockets that listen on every address that a name has.
+    """Sockets that listen on every address that a name has on this machine.
 
     Raises:
-        ConfigError: One cannot.
+        ConfigError: One cannot, or there is none.
     """
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
+        absent: list[ConfigError] = []
         for family, address in _addresses(host):
             try:
                 made = socket.create_server((address, port), family=family)
             except OSError as error:
-                raise ConfigError(f"cannot listen on {address} at port {port}: {_why(error)}") from error
+                refused = ConfigError(f"cannot listen on {address} at port {port}: {_why(error)}")
+                if error.errno not in _NOT_HERE:
+                    raise refused from error
+                absent.append(refused)  # as `::1`, which `localhost` means too, where there is no IPv6
+                continue
             sockets.append(stack.enter_context(made))
             port = made.getsockname()[1]
+        if not sockets:
+            raise absent[0]
         yield sockets
+
+
+_NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:

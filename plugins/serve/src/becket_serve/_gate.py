@@ -199,7 +199,7 @@ class Gate:
         except Exception:
             if begun:
                 raise  # all that is left is to break off the connection
-            logger().exception("%s %s failed", scope["method"], scope["path"])
+            logger().exception("%s %r failed", scope["method"], scope["path"])
             await problem(internal_error(), self._wire_of(route_path(scope)))(scope, receive, sent)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:

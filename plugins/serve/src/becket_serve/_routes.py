@@ -20,8 +20,9 @@ from becket_serve._wires import events_encoder
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from becket import LogReader
     from becket.asgi import Receive, Scope, Send
-    from becket.wires import Wire
+    from becket.wires import Encoder, Wire
     from pydantic import TypeAdapter
     from starlette.requests import Request
 
@@ -100,8 +101,7 @@ class Routes:
             raise _gone(run, error) from error
         if request.method == "HEAD":
             return Response(headers={"content-type": encoder.media_type, **encoder.headers})
-        heartbeat = self._runs.limits.heartbeat
-        return EventResponse(reader, encoder, heartbeat=heartbeat, headers={RUN_ID: run.info.run_id})
+        return _Followed(run, reader, encoder, heartbeat=self._runs.limits.heartbeat)
 
     async def cancel(self, request: Request) -> Response:
         """End a run with the stop reason `cancelled`."""
@@ -126,6 +126,28 @@ class Routes:
 
     def _found(self, request: Request) -> Run:
         return self._runs.find(request.scope[CLIENT], request.path_params["run_id"])
+
+
+class _Followed(EventResponse):
+    """The events of a run, for a reader who may be slower than they are kept.
+
+    Args:
+        run: The run.
+        reader: Reads its log.
+        encoder: As for `EventResponse`.
+        heartbeat: As for `EventResponse`.
+    """
+
+    def __init__(self, run: Run, reader: LogReader, encoder: Encoder, *, heartbeat: float | None) -> None:
+        super().__init__(reader, encoder, heartbeat=heartbeat, headers={RUN_ID: run.info.run_id})
+        self._run = run
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request. Where the answer has begun, it ends where the reader has not kept up."""
+        try:
+            await super().__call__(scope, receive, send)
+        except EventsDropped as error:  # before the first one was read
+            raise _gone(self._run, error) from error
 
 
 def _after(request: Request, run: Run) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._signalled = False
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Stop, run by run; then as uvicorn does."""
@@ -78,6 +80,11 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's log says anything: not that for each WebSocket that is refused, as it should be."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def _limits(app: Starlette) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from becket import RequestError, RunFailed, RunStarted, TextDelta
-from becket.wires import EventStreamEncoder, RunRequest, Wire, server_sent_event
+from becket.wires import EventStreamEncoder, RunRequest, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,7 +159,7 @@ class _EventsEncoder(EventStreamEncoder):
         self._run = run
 
     def encode(self, event: Event, /) -> bytes:
-        return server_sent_event(_json(event, self._run), event_id=str(event.seq))
+        return b"id: %d\ndata: %b\n\n" % (event.seq, _json(event, self._run))  # no line break is in JSON of one line
 
 
 class _LinesEncoder(EventStreamEncoder):

@@ -136,6 +136,10 @@ class Open(Answer):
         """Let the server's next `send` wait."""
         self._reads = anyio.Event()
 
+    def read_on(self) -> None:
+        """Let it go on."""
+        self._reads.set()
+
 
 class Client:
     """Calls an application in memory.

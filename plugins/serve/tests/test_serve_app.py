@@ -238,6 +238,15 @@ async def test_its_lifespan_is_the_home_of_its_runs(client: Any, *, is_open: boo
 
 
 @pytest.mark.anyio
+async def test_it_may_serve_again(client: Any) -> None:
+    served_twice = served()
+    for _ in range(2):
+        async with served_twice.router.lifespan_context(served_twice):
+            assert (await client(served_twice).post("/stream", TEXT)).body == b"hi"
+        assert (await client(served_twice).get("/readyz")).status == 503
+
+
+@pytest.mark.anyio
 async def test_its_lifespan_is_for_what_it_has_made() -> None:
     with pytest.raises(ConfigError, match="was not made by"):
         async with lifespan(Starlette()):

@@ -250,6 +250,15 @@ def socket_is_open(url: str) -> bool:
     return True
 
 
+def test_a_name_stands_for_its_addresses_on_this_machine(serve: Callable[..., Any]) -> None:
+    """`localhost` is two, and one of them where there is no IPv6; the port is the same."""
+    with serve("--host", "localhost") as server:
+        port = server.url.rpartition(":")[2]
+        for address in ("127.0.0.1", "localhost"):
+            server.url = f"http://{address}:{port}"
+            assert server.post("/stream", {"prompt": "hi"}).read() == b"Hello, world."
+
+
 def test_clients_are_asked_about_what_changes_something(serve: Callable[..., Any]) -> None:
     """The agent has the tools that are named, and no others."""
     with serve("-t", "change") as server:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
-from becket import Limits, MemoryLog, Runtime
+from becket import Limits, MemoryLog, RequestError, Runtime, TextDelta
 from becket.testing import Scenarios
 from becket_serve import ServeLimits
+from starlette.requests import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +109,42 @@ async def test_events_that_are_gone_are_said_with_what_is_still_there(place: Cal
     }
     rest = await client.get(path, last_event_id=str(gone.json["dropped"]))
     assert rest.events == whole.events[-4:]
+
+
+async def test_a_reader_who_does_not_keep_up_is_cut_off_and_comes_back(place: Callable[..., Any]) -> None:
+    """The run goes on at its own pace; where to go on reading is said by the next answer."""
+    here = place(limits=ServeLimits(keep_events=1000))
+    async with here.client.open("POST", "/events", {"prompt": "flood", "detach": True}) as first:
+        await first.until(lambda answer: answer.has("text_delta"))
+        first.stop_reading()
+        await here.idle()
+        first.read_on()
+        await first.end()
+    assert first.events[-1]["type"] == "text_delta"
+    path = f"/runs/{first.run_id}/events"
+    gone = await here.client.get(path, last_event_id=str(first.events[-1]["seq"]))
+    assert (gone.status, gone.code, gone.headers["cache-control"]) == (410, "events_dropped", "no-store")
+    rest = await here.client.get(path, last_event_id=str(gone.json["dropped"]))
+    assert (len(rest.events), rest.events[-1]["type"]) == (1000, "run_finished")
+
+
+async def test_a_reader_who_was_too_late_for_the_first_event_is_told_too(place: Callable[..., Any]) -> None:
+    """It was there when the request came, and no longer when it was to be sent."""
+    here = place(limits=ServeLimits(keep_events=10))
+    answer = await here.client.post("/events", {"prompt": "text"})
+    run = here.app.state.becket.runs.find("everybody", answer.run_id)
+    request = Request(here.client.scope("GET", "/", {}))
+    request.scope["becket_serve.client"], request.scope["path_params"] = "everybody", {"run_id": answer.run_id}
+    response = await here.app.state.becket._routes.events(request)
+    for _ in range(5):
+        run.stream._driver.effects.log.append(TextDelta("late"))
+    with pytest.raises(RequestError) as raised:
+        await response(request.scope, anyio.sleep_forever, _unused)
+    assert raised.value.status == 410
+
+
+async def _unused(message: object) -> None:
+    pytest.fail(f"nothing was to be sent, and {message} was")
 
 
 async def test_a_log_of_the_hosts_own_is_used(place: Callable[..., Any]) -> None:

@@ -23,6 +23,7 @@ ENDING = [name for name in Scenarios.names if name not in {"held", "idle tool", 
 async def test_text_is_the_text_of_the_answer(place: Callable[..., Any], name: str) -> None:
     answer = await place().client.post("/stream", {"prompt": name})
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.body.decode() == Scenarios.text(name)
 
 

@@ -35,6 +35,10 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 _CORS_SECONDS: Final = "600"
 
 
+_AS_IT_SAYS: Final = (b"x-content-type-options", b"nosniff")
+"""What a model has written is text, whatever a browser would make of it."""
+
+
 class Names:
     """The names by which the server may be called, and the web sites whose pages may.
 
@@ -179,6 +183,7 @@ class Gate:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                message["headers"] = [*message.get("headers", ()), _AS_IT_SAYS]
                 if site:
                     _let_read(message, site)
             await send(message)
@@ -227,7 +232,6 @@ def _challenge(error: RequestError) -> dict[str, str]:
 
 def _let_read(message: Message, site: str) -> None:
     """Let the page of another site read an answer; https://fetch.spec.whatwg.org/#http-cors-protocol."""
-    message.setdefault("headers", [])
     headers = MutableHeaders(scope=message)
     headers["access-control-allow-origin"] = site
     headers["access-control-expose-headers"] = f"{RUN_ID}, retry-after"

@@ -53,7 +53,7 @@ def problem(error: RequestError, wire: AnyWire | None = None, headers: Mapping[s
         **error.members,
         **_described(error, wire),
     }
-    more = dict(headers or {})
+    more = {"cache-control": "no-store", **(headers or {})}  # 404 and 410 would be kept otherwise; RFC 9110, 15.1
     if error.retry_after is not None:
         more["retry-after"] = str(math.ceil(error.retry_after))
     return Problem(to_json(body, inf_nan_mode="null"), status, more)

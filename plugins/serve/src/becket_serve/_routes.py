@@ -93,7 +93,8 @@ class Routes:
         after = _after(request, run)
         encoder = events_encoder(request.headers.get("accept", ""), run.info)
         if after == run.last and not run.goes_on:
-            return Response(status_code=204)  # which also tells a browser's EventSource to stop coming back
+            # Which also tells a browser's EventSource to stop coming back.
+            return Response(status_code=204, headers={"cache-control": "no-store"})
         try:
             reader = run.stream.follow(after)
             reader.check()

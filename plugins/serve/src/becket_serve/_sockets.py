@@ -74,7 +74,10 @@ class Sockets:
 
     async def _serve(self, wire: SocketWire, websocket: WebSocket) -> None:
         offered = websocket.scope.get("subprotocols", ())
-        await websocket.accept(next((name for name in wire.subprotocols if name in offered), None))
+        try:
+            await websocket.accept(next((name for name in wire.subprotocols if name in offered), None))
+        except (WebSocketDisconnect, OSError):
+            return  # it has gone already
         runs = self._runs.of(websocket.scope[CLIENT])
         socket = _Socket(websocket, self._runs.limits.body_bytes, runs)
         code, reason = _GOING_AWAY, "the server is being stopped"

@@ -27,6 +27,7 @@ class Body:
     prompt: str = ""
     answers: dict[str, bool] = field(default_factory=dict)
     refuse: bool = False
+    detach: bool = False
 
 
 class Lines(EventStreamEncoder):
@@ -47,7 +48,7 @@ class AskingWire:
 
     def read(self, body: Body, /) -> RunRequest:
         answers = {one: Allow() if yes else Deny("no") for one, yes in body.answers.items()}
-        return RunRequest(prompt=body.prompt, answers=answers)
+        return RunRequest(prompt=body.prompt, answers=answers, detach=body.detach)
 
     def open(self, body: Body, run: RunInfo, /, *, accept: str = "") -> Encoder:
         if body.refuse:
@@ -148,6 +149,34 @@ async def test_a_run_that_nobody_comes_back_to_is_cancelled(asking: Callable[...
     assert (late.status, late.code) == (409, "unknown_decision")
 
 
+async def test_a_detached_run_that_nobody_comes_back_to_goes_on_with_the_call_denied(
+    asking: Callable[..., Any],
+) -> None:
+    here = asking(limits=ServeLimits(decision_seconds=0.05))
+    first = await here.client.post("/asking", {"prompt": "asks", "detach": True})
+    await here.idle()
+    seen = await here.client.get(f"/runs/{first.run_id}/events")
+    assert seen.first("decision_made")["by"] == "the time limit"
+    assert seen.events[-1]["result"]["stop_reason"] == "end_turn"
+
+
+async def test_a_detached_run_goes_on_with_the_answer_as_well(asking: Callable[..., Any]) -> None:
+    here = asking()
+    first = await here.client.post("/asking", {"prompt": "asks", "detach": True})
+    second = await here.client.post("/asking", {"answers": {requests(first)[0]: True}})
+    assert second.body == b"text The answer: \ntext changed to 7\nend\n"
+
+
+async def test_a_wrong_decision_aside_leaves_the_run_waiting(asking: Callable[..., Any]) -> None:
+    """For the answer that comes the right way, with nothing of the run lost."""
+    here = asking()
+    first = await here.client.post("/asking", {"prompt": "asks"})
+    wrong = await here.client.post(f"/runs/{first.run_id}/decisions", {"request_id": "x", "outcome": "allow"})
+    assert (wrong.status, wrong.code) == (409, "unknown_decision")
+    second = await here.client.post("/asking", {"answers": {requests(first)[0]: True}})
+    assert second.body == b"text The answer: \ntext changed to 7\nend\n"
+
+
 async def test_a_run_that_waits_counts_and_can_be_cancelled(asking: Callable[..., Any]) -> None:
     here = asking(limits=ServeLimits(runs=1))
     first = await here.client.post("/asking", {"prompt": "asks"})
@@ -178,7 +207,7 @@ async def test_a_run_that_is_read_is_not_read_by_another(
     asking: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its decisions are made beside it."""
-    monkeypatch.setattr("becket_serve._runs._HAND_OVER", 0.05)
+    monkeypatch.setattr("becket_serve._run._HAND_OVER", 0.05)
     here = asking()
     async with here.client.open("POST", "/events", {"prompt": "asks"}) as answer:
         await answer.until(lambda answer: answer.has("decision_requested"))

@@ -16,7 +16,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from becket_serve._clients import Clients
-from becket_serve._gate import Gate, Names, route_path
+from becket_serve._gate import Gate, route_path
+from becket_serve._names import Names
 from becket_serve._openapi import described
 from becket_serve._problems import logger, problem
 from becket_serve._routes import Routes, json_response

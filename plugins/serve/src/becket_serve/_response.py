@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.background import BackgroundTask
     from starlette.types import Message, Receive, Scope, Send
 
-    from becket_serve._runs import Run
+    from becket_serve._run import Run
 
 __all__ = ["AgentResponse", "RunResponse"]
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from starlette.requests import Request
 
-    from becket_serve._runs import Run, Runs
+    from becket_serve._run import Run
+    from becket_serve._runs import Runs
 
 __all__ = ["Routes", "json_response"]
 

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from becket import (
     ConfigError,
-    DecisionMade,
-    DecisionRequested,
-    EventsDropped,
     MemoryLog,
     Message,
     ModelOptions,
@@ -19,189 +16,25 @@ from becket import (
     RunInfo,
 )
 from becket.log import memory_log
-from becket.policies import Edit
+
+from becket_serve._run import Run, unknown_decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from becket import Agent, AgentStream, Event, Limits, Sink
+    from becket import Agent, AgentStream, Limits, Sink
     from becket.content import Prompt
-    from becket.policies import Answer
     from becket.wires import RunRequest
 
     from becket_serve._settings import ServeLimits
 
-__all__ = ["ClientRuns", "Run", "Runs"]
+__all__ = ["ClientRuns", "Runs"]
 
 _COME_BACK: Final = 5.0
 """Seconds after which a client that was turned away may ask again: no run says how long it will take."""
 
-_HAND_OVER: Final = 5.0
-"""Seconds that an answer which has ended has for letting go of its run."""
-
 _SESSION_CHARS: Final = 200
 """Characters of a client's name for its conversation; with what is put before it, a session's id."""
-
-
-class Run:
-    """One run of a client. Observes it, so that what it waits for is known without reading its stream.
-
-    Attributes:
-        stream: The run.
-        client: Whose it is.
-        detached: Whether it goes on without its client.
-        info: The run as its client knows it: with the client's own name for the session.
-        cancelled: Whether its client has asked for its end.
-        open: The requests that wait for a decision.
-        last: The `seq` of its last event, 0 where it has not begun.
-        ended: When it was over, by the monotonic clock; None where it goes on.
-    """
-
-    __slots__ = (
-        "_adrift",
-        "_reader",
-        "_waits",
-        "cancelled",
-        "client",
-        "detached",
-        "ended",
-        "info",
-        "last",
-        "open",
-        "stream",
-    )
-
-    def __init__(self, stream: AgentStream[Any], client: str, info: RunInfo, *, detached: bool) -> None:
-        self.stream = stream
-        self.client = client
-        self.detached = detached
-        self.info = info
-        self.cancelled = False
-        self.open: set[str] = set()
-        self.last = 0
-        self.ended: float | None = None
-        self._reader: anyio.Event | None = None
-        self._waits = False
-        self._adrift = False
-
-    # -- what it is shown as a sink --------------------------------------------------------------------------------
-
-    def emit(self, event: Event, /) -> None:
-        """Note what is open now."""
-        self.last = event.seq
-        if isinstance(event, DecisionRequested):
-            self.open.add(event.request_id)
-        elif isinstance(event, DecisionMade):
-            self.open.discard(event.request_id)
-            if self._waits:
-                self.stream.cancel()  # nobody has come back in time
-        if self._adrift:
-            self.stream.ready()  # its reader will not come back: the log has its events
-
-    def close(self) -> None:
-        """It is over."""
-        self.ended = time.monotonic()
-
-    # -- its reader ------------------------------------------------------------------------------------------------
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it is not over."""
-        return not self.stream.done
-
-    @property
-    def is_parked(self) -> bool:
-        """Whether it waits for a client to come back with a decision."""
-        return self._waits and self.goes_on
-
-    def held(self) -> None:
-        """Somebody reads its stream who was there when it was made."""
-        self._reader = anyio.Event()
-
-    async def take(self) -> None:
-        """Become the one reader of its stream.
-
-        Raises:
-            RequestError: Another answer is still being given, status 409.
-        """
-        with anyio.move_on_after(_HAND_OVER):
-            while self._reader is not None:  # a client may have read the end of an answer before its server has
-                await self._reader.wait()
-        if self._reader is not None:
-            raise RequestError(
-                f"the run {self.info.run_id} is being read by another request; decide with POST "
-                f"/runs/{self.info.run_id}/decisions, or read what it does at GET /runs/{self.info.run_id}/events",
-                status=409,
-                code="run_is_read",
-            )
-        self.held()
-        self._waits = False
-
-    async def leave(self, *, parked: bool) -> None:
-        """Read no more.
-
-        Args:
-            parked: Whether another request is to go on with it.
-        """
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.set()
-        if parked and self.open:
-            self._waits = not self._adrift
-        elif parked and self._adrift:
-            self.stream.ready()
-        elif parked:
-            await self.stream.aclose()
-        if self.stream.done and self.ended is None:  # it never began
-            self.ended = time.monotonic()
-
-    def cancel(self) -> None:
-        """End it, as its client wants."""
-        self.cancelled = True
-        self.stream.cancel()
-
-    async def decide(self, request_id: str, answer: Answer) -> None:
-        """Answer what it asks.
-
-        Raises:
-            RequestError: It does not ask that (any more), status 409; or the answer is none, status 422.
-        """
-        if request_id not in self.open:
-            raise unknown_decision(request_id)
-        try:
-            await self.stream.decide(request_id, answer)
-        except ConfigError as error:
-            if isinstance(answer, Edit) and request_id in self.open:
-                raise RequestError(str(error), status=422, code="invalid_decision") from error
-            raise unknown_decision(request_id) from error
-        self.open.discard(request_id)
-
-    async def decide_aside(self, request_id: str, answer: Answer) -> None:
-        """The same, beside the answer that the run was started for. If that has ended, nobody reads the stream now."""
-        if self._reader is None:
-            self._waits, self._adrift = False, True
-            self.stream.ready()
-        await self.decide(request_id, answer)
-
-    async def over(self) -> None:
-        """Wait until it is over."""
-        while self.goes_on:
-            try:
-                reader = self.stream.follow(self.last)
-                while await reader.read():
-                    pass
-            except EventsDropped:  # it was faster
-                continue
-            return
-
-
-def unknown_decision(request_id: str) -> RequestError:
-    """The error for an answer to what nobody asks."""
-    return RequestError(
-        f"nothing waits for a decision on {request_id[:100]!r}: it was made, it has lapsed, or the run is over",
-        status=409,
-        code="unknown_decision",
-    )
 
 
 class Runs:

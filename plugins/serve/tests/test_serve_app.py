@@ -15,6 +15,7 @@ from becket import Agent, Allow, ConfigError, Message, ModelOptions, Runtime, Te
 from becket.testing import Scenarios, ScriptedProvider, text
 from becket.wires import EventStreamEncoder, RunRequest
 from becket_serve import ServeLimits, Settings, app, lifespan
+from pydantic import InstanceOf
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -195,6 +196,17 @@ async def test_the_description_names_every_route(client: Any) -> None:
     assert schemas["Started"]["additionalProperties"] is False
     for part in str(description).split("'$ref': '#/components/schemas/")[1:]:
         assert part.split("'")[0] in schemas
+
+
+@pytest.mark.anyio
+async def test_a_body_that_has_no_schema_is_served_and_not_described(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = client(served(Wire("one", "/one", request_model=InstanceOf[Scenarios])))
+    assert (await here.post("/one", {})).status == 422
+    described = (await here.get("/openapi.json")).json["paths"]["/one"]["post"]
+    assert described["requestBody"]["content"]["application/json"]["schema"] == {}
+    assert "the body that /one takes is not in /openapi.json" in caplog.text
 
 
 # -- mounted, and stopped ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from becket import Agent, Allow, DecisionRequested, Deny, Runtime, TextDelta, hookimpl, tool
+from becket import Agent, Allow, DecisionRequested, Deny, Edit, Runtime, TextDelta, hookimpl, tool
 from becket.testing import Scenarios, ScriptedProvider, calls, text
 from becket.wires import EventStreamEncoder, RunRequest
 from becket_serve import ServeLimits
@@ -28,6 +28,7 @@ class Body:
     answers: dict[str, bool] = field(default_factory=dict)
     refuse: bool = False
     detach: bool = False
+    edit: bool = False
 
 
 class Lines(EventStreamEncoder):
@@ -47,7 +48,9 @@ class AskingWire:
     name, path, media_type, asks, request_model = "asking", "/asking", "text/plain", True, Body
 
     def read(self, body: Body, /) -> RunRequest:
-        answers = {one: Allow() if yes else Deny("no") for one, yes in body.answers.items()}
+        answers: dict[str, Any] = {one: Allow() if yes else Deny("no") for one, yes in body.answers.items()}
+        if body.edit:
+            answers = {one: Edit([object()]) for one in answers}  # type: ignore[arg-type]  # what is tested
         return RunRequest(prompt=body.prompt, answers=answers, detach=body.detach)
 
     def open(self, body: Body, run: RunInfo, /, *, accept: str = "") -> Encoder:
@@ -173,6 +176,24 @@ async def test_a_wrong_decision_aside_leaves_the_run_waiting(asking: Callable[..
     first = await here.client.post("/asking", {"prompt": "asks"})
     wrong = await here.client.post(f"/runs/{first.run_id}/decisions", {"request_id": "x", "outcome": "allow"})
     assert (wrong.status, wrong.code) == (409, "unknown_decision")
+    second = await here.client.post("/asking", {"answers": {requests(first)[0]: True}})
+    assert second.body == b"text The answer: \ntext changed to 7\nend\n"
+
+
+async def test_a_server_that_stops_waits_for_nobody_to_come_back(asking: Callable[..., Any]) -> None:
+    here = asking(limits=ServeLimits(grace=1000))
+    first = await here.client.post("/asking", {"prompt": "asks"})
+    await here.app.state.becket.close()
+    seen = await here.client.get(f"/runs/{first.run_id}/events")
+    assert seen.events[-1]["result"]["stop_reason"] == "cancelled"
+
+
+async def test_an_answer_that_is_none_is_refused_and_the_run_waits_on(asking: Callable[..., Any]) -> None:
+    """As of a wire that lets one pass."""
+    here = asking()
+    first = await here.client.post("/asking", {"prompt": "asks"})
+    refused = await here.client.post("/asking", {"answers": {requests(first)[0]: True}, "edit": True})
+    assert (refused.status, refused.code) == (422, "invalid_decision")
     second = await here.client.post("/asking", {"answers": {requests(first)[0]: True}})
     assert second.body == b"text The answer: \ntext changed to 7\nend\n"
 

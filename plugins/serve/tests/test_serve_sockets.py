@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from becket import RequestError, Runtime, hookimpl
+from becket import Allow, RequestError, Runtime, hookimpl
 from becket.testing import Scenarios
 from becket.wires import RunRequest
 from becket_serve import ServeLimits
@@ -49,6 +49,8 @@ class Talk:
                     reader = runs.find(rest).follow()
                     for event in await reader.read():
                         await socket.send(event.to_json())
+                case "answer":
+                    runs.start(RunRequest(answers={"x": Allow()}), asks=True)
                 case "refuse":
                     raise RequestError("not like this " + 200 * "\u00e9")
                 case "fail":
@@ -179,6 +181,7 @@ async def test_a_page_gives_its_token_as_a_subprotocol(talking: Callable[..., An
         ("fail", 1011, "the server has failed"),
         ("find " + "0" * 32, 1008, "there is no run of this id"),
         ("run ", 1008, "the prompt is empty"),
+        ("answer", 1008, "decisions are made on the run's own stream"),
         ("x" * 2000, 1009, "a message has at most 1000 bytes"),
     ],
 )

@@ -1,6 +1,7 @@
 // What the AI SDK sees of the UI message stream; one line of JSON.
 //   recorded FILE  of streams that were written down: [{name, message, stream}], `message` being what one goes on with
-//   chat URL       of an agent behind the wire that does as its prompt says
+//   chat URL ...   of an agent behind the wire that does as its prompt says; the prompts that are asked by themselves
+//   route FILE     the same through a route of Next.js, a module with a function POST
 
 import { readFile } from "node:fs/promises";
 import {
@@ -117,7 +118,7 @@ async function asked(url, names) {
 const tick = () => new Promise(setImmediate);
 
 /** A whole chat: what it sends by itself, until nothing is asked and nothing goes on. */
-async function chatted(url, prompts, { respond = () => ({ approved: true }), body, stops } = {}) {
+async function chatted(url, prompts, { respond = () => ({ approved: true }), body, stops, post = fetch } = {}) {
   const seen = { requests: [], errors: [], data: [], asked: [] };
   const chat = new Chat({
     transport: new DefaultChatTransport({
@@ -126,7 +127,7 @@ async function chatted(url, prompts, { respond = () => ({ approved: true }), bod
       fetch: (address, request) => {
         const { messages, trigger } = JSON.parse(request.body);
         seen.requests.push({ trigger, messages: messages.length, role: messages.at(-1).role });
-        return fetch(address, request);
+        return post(address, request);
       },
     }),
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
@@ -157,6 +158,10 @@ let seen;
 if (mode === "recorded") {
   seen = [];
   for (const stream of JSON.parse(await readFile(rest[0], "utf8"))) seen.push(await judged(stream));
+} else if (mode === "route") {
+  const { POST } = await import(rest[0]);
+  const post = (address, request) => POST(new Request(new URL(address, "http://page.example"), request));
+  seen = await chatted("/api/chat", ["asks", "held", "text"].map((text) => ({ text })), { stops: "held", post });
 } else {
   const [url, ...names] = rest;
   const texts = (...prompts) => prompts.map((text) => ({ text }));

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,9 +17,12 @@ from becket_serve.testing import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from becket import AgentStream
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "ai-sdk.md"
+
+TOKEN = "the-token-of-the-page-s-own-server"  # noqa: S105  of a server that lives as long as a test
 
 ERRORS = {"fails first": ["the service is overloaded"], "fails midway": ["the line was cut"]}
 
@@ -238,3 +243,20 @@ def test_what_cannot_be_served_is_said_in_words(seen: dict[str, Any]) -> None:
     """The chat's error is the body of the answer."""
     (error,) = seen["refused"]["errors"]
     assert "files of the type 'video/mp4' cannot be given to a model" in error
+
+
+def test_the_route_of_the_page_works(
+    judge: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/how-to/ai-sdk.md has for Next.js: it passes requests on, answers as they come, and that a user left."""
+    (route,) = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (tmp_path / "route.mjs").write_text(route, encoding="utf-8")
+    scenarios = Scenarios(discover=True)
+    with serving(app(scenarios.agent, tokens=[TOKEN])) as address:
+        monkeypatch.setenv("BECKET_URL", f"{address}/aisdk")
+        monkeypatch.setenv("BECKET_TOKEN", TOKEN)
+        talk = judge("aisdk.mjs", "route", str(tmp_path / "route.mjs"))
+    assert talk["errors"] == []
+    said = ["asks", "The answer: changed to 7", "held", "so far ", "text", "Hello, world."]
+    assert [words(message) for message in talk["messages"]] == said
+    assert (scenarios.waiting, scenarios.cleaned) == (0, 1)

@@ -40,9 +40,15 @@ class AiSdkWire:
 
         return run_request(body)
 
-    def open(self, body: Any, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  there is one form
-        """An encoder; for approvals that were responded to, one that goes on with the same message."""
+    def open(self, body: Any, run: RunInfo, /, *, accept: str = "") -> Encoder:  # noqa: ARG002  as it says
+        """An encoder; for approvals that were responded to, one that goes on with the same message.
+
+        Args:
+            body: As for `read`; None for a new answer.
+            run: The run.
+            accept: Not looked at: there is one form.
+        """
         from becket_aisdk._earlier import earlier_answer
         from becket_aisdk._encoder import ChunkEncoder
 
-        return ChunkEncoder(run, earlier_answer(body))
+        return ChunkEncoder(run, None if body is None else earlier_answer(body))

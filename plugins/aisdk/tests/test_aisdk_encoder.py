@@ -12,18 +12,25 @@ from becket import (
     CycleStarted,
     ExtensionDelta,
     Limits,
+    Message,
+    MessageAdded,
     ModelFinished,
     ModelStarted,
     PluginEvent,
     PluginFailed,
+    Price,
     ProviderError,
+    Reasoning,
     ReasoningDelta,
     RetryScheduled,
     RunInfo,
     RunStarted,
     Runtime,
+    Text,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
+    ToolProgress,
     ToolStarted,
     UnknownEvent,
     hookimpl,
@@ -34,9 +41,9 @@ from becket_aisdk._encoder import ChunkEncoder
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from becket import AgentStream, Event, ToolCall
+    from becket import AgentStream, Event
 
 pytestmark = pytest.mark.anyio
 
@@ -194,6 +201,42 @@ async def test_reasoning_that_goes_on_later_is_a_part_of_its_own(chat: Callable[
     assert [part["text"] for part in read.parts if part["type"] == "reasoning"] == ["one ", "two"]
 
 
+async def test_a_nested_run_that_fails_says_so(chat: Callable[..., Any]) -> None:
+    """And the call it is in has failed."""
+
+    @tool
+    async def steps() -> AsyncIterator[int]:
+        """Go on and on."""
+        yield 1
+
+    cut = [TextDelta("so far"), ProviderError("the line was cut", provider="inner")]
+    script = ScriptedProvider([TextDelta("first"), *calls(("steps", {}))], cut, name="inner")
+    helper = Agent(script, [steps], name="helper", retry=None, runtime=BARE).as_tool("helper", "Does it.")
+    agent = Agent(ScriptedProvider(calls(("helper", {"prompt": "go"})), text("Oh.")), [helper], runtime=BARE)
+    read = await chat(agent).say("go")
+    (run,) = [part["data"] for part in read.parts if part["type"] == "data-nested-run"]
+    assert (run["state"], run["errorText"], run["text"]) == ("failed", "the line was cut", "first\n\nso far")
+    progress = [chunk["data"] for chunk in read.data if chunk["type"] == "data-nested-tool"]
+    assert [data.get("output") for data in progress] == [None, 1, 1]
+    assert read.tools()[0]["state"] == "output-error"
+
+
+async def test_what_it_cost_stands_in_the_metadata(chat: Callable[..., Any]) -> None:
+    """Where the host has said what models cost."""
+    runtime = Runtime(discover=False, prices={"scripted:model": Price(input=1_000_000, output=0)})
+    read = await chat(Agent(ScriptedProvider(text("Hi.")), runtime=runtime)).say("go")
+    assert read.message["metadata"]["cost"] == 10
+
+
+async def test_reasoning_that_is_hidden_goes_to_the_client_and_comes_back(chat: Callable[..., Any]) -> None:
+    """Encrypted: it is for the model's service."""
+    hidden = [ReasoningDelta("", 0, None, "x"), ReasoningDelta("", 0, None, "y"), TextDelta("Hi.", 1)]
+    talk = chat(Agent(ScriptedProvider([*hidden, ModelFinished("end_turn")]), runtime=BARE))
+    await talk.say("go")
+    talk.messages.append({"role": "user", "parts": [{"type": "text", "text": "next"}]})
+    assert talk.wire.read(talk.body()).history[1].content == (Reasoning("", None, "xy"), Text("Hi."))
+
+
 async def test_structured_output_is_data(chat: Callable[..., Any]) -> None:
     """One part, replaced as it comes: the last is the output."""
 
@@ -282,6 +325,16 @@ def test_a_stream_that_is_cut_short_is_ended(reader: Any) -> None:
     assert read.aborted
     assert read.finished == "other"
     assert read.message["metadata"]["sessionId"] == "session"
+
+
+def test_calls_that_nothing_more_is_heard_of_have_failed(reader: Any) -> None:
+    """Else a frontend would show them as running for ever."""
+    call = ToolCall("call-1", "look", {"at": 1})
+    added = MessageAdded(Message("assistant", (call, ToolCall("call-2", "look", {}))))
+    model = [ModelStarted("m", 1), ModelFinished("tool_use")]
+    read = read_by_hand(reader, [CycleStarted(), *model, added, ToolStarted(call), ToolProgress("call-1", 1)])
+    assert [part["state"] for part in read.tools()] == ["output-error", "output-error"]
+    assert read.tools()[0]["errorText"] == "The run ended before this call was finished."
 
 
 def test_an_answer_without_events_is_an_empty_message(reader: Any) -> None:

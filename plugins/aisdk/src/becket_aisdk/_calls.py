@@ -1,9 +1,10 @@
 """The tool calls of one answer, from their first fragment to their outcome, and what is asked about them.
 
 The client knows a call by its part, which has one state. Its chat sends what was answered when every call of the last
-step has an outcome or an answer, and not before. So an answer that ends since a decision is waited for must leave no
-other call of its step open: calls that the run comes to only after the decision are taken back from the client
-(`reset-step`, then the step without them), and announced when their turn has come.
+step has an outcome or an answer, and not before. So an answer that ends since a decision is waited for leaves no other
+call of its step open: one that was decided on and waits for its turn is shown as approved, and those that the run comes
+to only after the decision are taken back from the client (`reset-step`, then the step without them), to be shown when
+their turn has come.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from becket.content import Reasoning, Text
+from becket.content import Reasoning, Text, ToolResult
 
 from becket_aisdk._chunks import chunk, fragments, quoted
-from becket_aisdk._outputs import output_of
+from becket_aisdk._outputs import LOST, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from becket import DecisionMade, DecisionRequested, Message, ToolCall, ToolCallDelta, ToolProgress, ToolResult
+    from becket import DecisionMade, DecisionRequested, Message, ToolCall, ToolCallDelta, ToolProgress
 
 __all__ = ["Call", "Calls", "Question", "State"]
 
@@ -185,6 +186,12 @@ class Calls:
             call.state, call.unreadable = "answered", "the answer ended before the arguments had all come"
         return b"".join(map(_shown, left))
 
+    def lost(self) -> bytes:
+        """The calls that will have no outcome, since nothing more is heard of the run."""
+        cut = self.cut()
+        left = [call for call in self._calls.values() if call.state in ("shown", "decided", "running")]
+        return cut + b"".join(self._outcome(call, ToolResult(call.id, "interrupted", (Text(LOST),))) for call in left)
+
     # -- somebody decides ---------------------------------------------------------------------------------------------
 
     def asked(self, event: DecisionRequested, call: ToolCall, what: object) -> bytes:
@@ -269,6 +276,9 @@ class Calls:
         """The outcome of a call."""
         name = self.name(result.call_id)
         call = self._calls.setdefault(name, Call(name, "", {}, "held"))
+        return self._outcome(call, result)
+
+    def _outcome(self, call: Call, result: ToolResult) -> bytes:
         shown = _shown(call) if call.state == "held" else b""
         was, call.state = call.state, "answered"
         named: dict[str, object] = {"toolCallId": call.id}

@@ -100,14 +100,15 @@ class ChunkEncoder(EventStreamEncoder):
         if self.done:
             pending: dict[str, object] = {"pending": self._calls.pending}
             return begin + self._end_step() + _finish("tool-calls", pending) + DONE
-        left = self._end_blocks() + self._calls.cut() + self._end_step()
+        left = self._end_blocks() + self._calls.lost() + self._end_step()
         return begin + left + chunk("abort", {"reason": "the server ends the stream"}) + _finish("other", {}) + DONE
 
     def _begin(self) -> bytes:
         self._begun = True
         run, earlier = self._run, self._earlier
         if earlier is not None:
-            return chunk("start", {"messageId": earlier.message_id, "messageMetadata": {"pending": None}})
+            message_id = earlier.message_id or run.run_id
+            return chunk("start", {"messageId": message_id, "messageMetadata": {"pending": None}})
         metadata: dict[str, object] = {"runId": run.run_id, "agent": run.agent, "model": run.model}
         if run.session_id is not None:
             metadata["sessionId"] = run.session_id
@@ -130,9 +131,9 @@ class ChunkEncoder(EventStreamEncoder):
 
     def _text(self, event: TextDelta) -> bytes:
         """A fragment of a block that is not the one that came last."""
-        start = b""
         if not event.text:
-            return start  # and a block without any stands in no message
+            return b""  # a block without any stands in no message
+        start = b""
         if (name := self._open.get(("text", event.block))) is None:
             name = self._open["text", event.block] = f"text-{event.cycle}-{event.block}"
             start = self._end_reasoning() + chunk("text-start", {"id": name})

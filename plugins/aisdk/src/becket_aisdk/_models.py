@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -180,7 +181,7 @@ class UIMessage(_Model):
     parts: list[Part]
     metadata: Any = None
 
-    @property
+    @functools.cached_property
     def pending(self) -> Pending:
         """Where its run stood when it ended; empty where that is not said."""
         said = self.metadata.get("pending") if isinstance(self.metadata, dict) else None

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from becket.content import ResultBlock
 
 
-__all__ = ["blocks_of", "output_of"]
+__all__ = ["LOST", "blocks_of", "output_of"]
+
+LOST: Final = "The run ended before this call was finished."
+"""What a model reads of a call that was left open; in the words of becket's own runs."""
 
 _FILES: Final = {"image": Image, "document": Document}
 

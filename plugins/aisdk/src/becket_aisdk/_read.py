@@ -32,7 +32,7 @@ from becket_aisdk._models import (
     ToolPart,
     UIMessage,
 )
-from becket_aisdk._outputs import blocks_of
+from becket_aisdk._outputs import LOST, blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["answered_message", "run_request"]
 
-_LOST: Final = "The run ended before this call was finished."
 _SAID_NO: Final = "whoever was asked has said no"
 
 
@@ -185,7 +184,7 @@ def _result(part: ToolPart) -> ToolResult:
             why = f": {part.approval.reason}" if part.approval is not None and part.approval.reason else ""
             return ToolResult(call_id, "denied", (Text(f"{part.tool} was not called, the call was denied{why}"),))
         case _:
-            return ToolResult(call_id, "interrupted", (Text(_LOST),))
+            return ToolResult(call_id, "interrupted", (Text(LOST),))
 
 
 def _file(part: FilePart, where: str) -> Image | Document:

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from becket import (
     Agent,
+    AgentResult,
     Backoff,
     CycleFinished,
     CycleStarted,
+    DecisionRequested,
     ExtensionDelta,
     Limits,
     Message,
     MessageAdded,
     ModelFinished,
     ModelStarted,
+    OutputPartial,
     PluginEvent,
     PluginFailed,
     Price,
@@ -23,6 +26,7 @@ from becket import (
     Reasoning,
     ReasoningDelta,
     RetryScheduled,
+    RunFinished,
     RunInfo,
     RunStarted,
     Runtime,
@@ -365,3 +369,32 @@ def test_what_is_not_known_is_left_out(reader: Any) -> None:
     read = read_by_hand(reader, events)
     assert kinds(read) == ["start", "start-step", "data-retry", "finish-step", "abort", "finish"]
     assert read.data[0]["data"]["toolCallId"] == "call-1"
+
+
+def test_an_output_that_came_at_once_is_shown(reader: Any) -> None:
+    finished = RunFinished(AgentResult("end_turn", output={"number": 42}))
+    read = read_by_hand(reader, [CycleStarted(), CycleFinished("end_turn"), finished])
+    assert [part["data"] for part in read.parts if part["type"] == "data-output"] == [{"number": 42}]
+
+
+def test_an_output_is_kept_where_its_step_is_taken_back(reader: Any) -> None:
+    """A question has the step written anew, without the calls that wait."""
+    asked, later = ToolCall("call-1", "change", {"value": 1}), ToolCall("call-2", "look", {})
+    events = [
+        CycleStarted(),
+        ModelStarted("m", 1),
+        OutputPartial({"number": 4}),
+        ModelFinished("tool_use"),
+        MessageAdded(Message("assistant", (asked, later))),
+        DecisionRequested("why", "approve_tool", asked, "it may change something"),
+    ]
+    read = read_by_hand(reader, events)
+    assert [part["data"] for part in read.parts if part["type"] == "data-output"] == [{"number": 4}]
+    assert [part["state"] for part in read.tools()] == ["approval-requested"]
+    assert read.message["metadata"]["pending"]["held"] == [{"toolCallId": "call-2", "toolName": "look", "input": {}}]
+
+
+def test_a_question_about_no_call_is_none_that_a_chat_can_be_asked(reader: Any) -> None:
+    """It has no place in the message; the answer goes on."""
+    read = read_by_hand(reader, [CycleStarted(), DecisionRequested("why", "other")])
+    assert read.finished == "other"

@@ -236,6 +236,20 @@ async def test_a_silent_run_keeps_the_connection_open() -> None:
     assert (await answered(client, stream, heartbeat=0.001)).gone
 
 
+async def test_who_follows_a_run_that_says_nothing_is_answered_at_once() -> None:
+    """A browser's page learns only by the answer's head that it is connected."""
+    scenarios = Scenarios()
+    stream = scenarios.agent.stream_async("held", detach=True)
+    async for event in stream:
+        if event.type == "text_delta":
+            break
+    client = Client(b":\n\n")
+    response = await answered(client, stream.follow(event.seq), heartbeat=None)  # type: ignore[arg-type]
+    assert (response.gone, client.body) == (True, b":\n\n")
+    stream.cancel()
+    await answered(Client(), stream.follow())  # type: ignore[arg-type]
+
+
 async def test_a_format_without_a_heartbeat_sends_none() -> None:
     class Mute(Lines):
         beats = 0

@@ -36,7 +36,8 @@ class EventResponse:
     cleaned up. A run that is detached is only read. What is ready together is sent together; a client that does not
     read holds up its own run, and no other.
 
-    The answer begins with the encoder's first bytes, so that its status can still say that nothing came.
+    The answer begins with the encoder's first bytes, so that its status can still say that nothing came. That of a
+    reader who finds no event yet begins with a heartbeat, so that its client knows that it is being read to.
 
     Args:
         stream: The run, or a reader of its log.
@@ -115,12 +116,14 @@ class EventResponse:
     async def _next(self, send: Send) -> list[Event]:
         """The next events; none where the run is over, however it has ended: its last event says so."""
         stream = self.stream
+        patience = self._heartbeat if self._seen or isinstance(stream, AgentStream) else 0
         try:
             while not (events := stream.ready(_BATCH)):
-                with anyio.move_on_after(self._heartbeat) as scope:
+                with anyio.move_on_after(patience) as scope:
                     return await stream.read(_BATCH)
                 if scope.cancelled_caught and (beat := self.encoder.beat()):
                     await self._send(send, beat)
+                patience = self._heartbeat
         except Exception as error:
             if not self._seen:
                 raise

@@ -213,7 +213,7 @@ class Reader:
                 part["approval"] = {"id": chunk["approvalId"]}
                 if chunk.get("isAutomatic"):
                     part["approval"]["isAutomatic"] = True
-                else:
+                if "reason" in chunk or not chunk.get("isAutomatic"):
                     part["approval"]["descriptor"] = chunk["approvalDescriptor"]
                     part["approval"]["requestReason"] = chunk["reason"]
             case "output-available":

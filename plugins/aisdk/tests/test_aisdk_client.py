@@ -90,6 +90,9 @@ async def recorded(chat: Callable[..., Any]) -> list[dict[str, Any]]:
     while talk.parked:
         await talk.respond(approved=len(talk.streams) % 2 == 0)
     made.append(("several", talk))
+    talk = chat(several(Runtime(discover=False)).replace(approver=lambda _: True))
+    await talk.say("go")
+    made.append(("decided by the host", talk))
     return [
         {"name": name, "message": message, "stream": stream.decode(), "becomes": became}
         for name, talk in made

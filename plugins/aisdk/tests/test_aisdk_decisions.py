@@ -212,6 +212,25 @@ async def test_a_policy_alone_denies_without_a_question(chat: Callable[..., Any]
     assert part["approval"]["reason"] == "not b"
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_what_the_host_decides_is_told_and_not_asked(allowed: bool, chat: Callable[..., Any]) -> None:
+    """An approver of its own: the answer goes on, and the part has the SDK's mark for what the chat is not asked."""
+    helper = nested("helper", ("change", {"value": 2}))
+    wanted = calls(("change", {"value": 1}), ("look", {"at": "a"}), ("helper", {"prompt": "go"}))
+    own = agent(wanted, text("Done."), tools=[change, look, helper]).replace(approver=lambda _: allowed)
+    talk = chat(own)
+    read = await talk.say("go")
+    assert talk.parked is None
+    assert read.text == "Done."
+    part, *others = read.tools()
+    assert part["state"] == ("output-available" if allowed else "output-denied")
+    assert part["approval"]["isAutomatic"] is True
+    assert part["approval"]["approved"] is allowed
+    assert part["approval"]["requestReason"] == "it may change something on this machine"
+    assert [other["state"] for other in others] == ["output-available", "output-available"]
+    assert "reset-step" not in kinds(read)
+
+
 async def test_an_answer_that_comes_too_late_is_put_right(chat: Callable[..., Any]) -> None:
     """The decision had lapsed while the client answered: the part says what was decided, and by what."""
     talk = chat(agent(calls(("change", {"value": 1})), text("Done."), limits=Limits(decision_seconds=0.001)))

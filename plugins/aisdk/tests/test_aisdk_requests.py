@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from becket import (
+    AgentResult,
     Allow,
     Deny,
     Document,
@@ -16,6 +17,8 @@ from becket import (
     Message,
     Reasoning,
     RequestError,
+    RunFinished,
+    RunInfo,
     Text,
     ToolCall,
     ToolResult,
@@ -378,3 +381,90 @@ def test_the_request_is_described() -> None:
     schema = WIRE.request_model.model_json_schema(by_alias=True)  # type: ignore[attr-defined]  # a pydantic model
     assert set(schema["properties"]) == {"id", "messages", "trigger", "messageId", "agent"}
     assert schema["required"] == ["messages"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a"]),
+    lambda item: st.lists(item, max_size=2) | st.dictionaries(st.sampled_from(["type", "text", "a"]), item, max_size=2),
+    max_leaves=4,
+)
+
+STATES = ["input-streaming", "input-available", "approval-requested", "approval-responded", "output-available"]
+
+APPROVALS = st.fixed_dictionaries(
+    {"id": st.sampled_from(["a", "b"])},
+    optional={"approved": st.booleans(), "isAutomatic": st.booleans(), "reason": st.just("why")},
+)
+
+TOOL_PARTS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["dynamic-tool", "tool-look"]),
+        "toolCallId": st.sampled_from(["1", "2", "3", "4"]),
+        "state": st.sampled_from([*STATES, "output-error", "output-denied"]),
+    },
+    optional={"approval": APPROVALS, "input": JSON, "output": JSON, "errorText": st.just("broke")},
+)
+
+PARTS = st.one_of(
+    st.builds(lambda said: {"type": "text", "text": said}, st.sampled_from(["said", " ", ""])),
+    st.builds(
+        lambda url, kind: {"type": "file", "url": url, "mediaType": kind},
+        st.sampled_from(["data:image/png;base64,AAAA", "https://example.com", "data:", "blob:1"]),
+        st.sampled_from(["image/png", "text", "a/b"]),
+    ),
+    st.builds(lambda data: {"type": "reasoning", "text": "hm", "providerMetadata": {"becket": data}}, JSON),
+    TOOL_PARTS,
+    TOOL_PARTS,
+    st.just({"type": "step-start"}),
+    st.builds(lambda data: {"type": "data-nested-run", "id": "run", "data": data}, JSON),
+    st.builds(lambda data: {"type": "steering-message", "parts": [{"type": "text", "text": data}]}, st.just("faster")),
+    st.dictionaries(st.sampled_from(["type", "text", "state"]), JSON),
+)
+
+HELD = st.fixed_dictionaries({"toolCallId": st.just("3"), "toolName": st.just("look")}, optional={"input": JSON})
+
+WAITING = st.fixed_dictionaries({"approvalId": st.just("c"), "toolCallId": st.just("1")}, optional={"descriptor": JSON})
+
+PENDING = st.fixed_dictionaries(
+    {},
+    optional={
+        "asked": st.dictionaries(st.sampled_from(["1", "2"]), st.sampled_from(["a", "b"])) | JSON,
+        "running": st.lists(st.sampled_from(["1", "2"])) | JSON,
+        "held": st.lists(HELD, max_size=1) | JSON,
+        "waiting": st.lists(WAITING, max_size=1) | JSON,
+    },
+)
+
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "assistant", "system"]), "parts": st.lists(PARTS, max_size=4)},
+    optional={"id": st.sampled_from(["m", ""]), "metadata": st.fixed_dictionaries({"pending": PENDING}) | JSON},
+)
+
+
+LAST = st.one_of(
+    st.just([]),
+    st.just([message("user", "hi")]),
+    st.builds(
+        lambda parts, pending: [message("assistant", *parts, responded(approved=True), metadata={"pending": pending})],
+        st.lists(PARTS, max_size=3),
+        PENDING,
+    ),
+)
+
+
+@given(st.lists(MESSAGES, max_size=3), LAST, st.sampled_from(["m", None]))
+def test_whatever_is_sent_is_served_or_refused_in_words(
+    messages: list[Any], last: list[Any], message_id: str | None
+) -> None:
+    """By the wire's model or by the wire; and where it is served, there is an encoder that writes a whole answer."""
+    try:
+        sent = body(*messages, *last, messageId=message_id)
+        wanted = WIRE.read(sent)
+    except (ValidationError, RequestError):
+        return
+    assert wanted.answers or wanted.prompt
+    encoder = WIRE.open(sent, RunInfo("run", "agent", "model"))
+    finished = RunFinished(AgentResult("end_turn"), run_id="run")
+    chunks = (encoder.encode(finished) + encoder.finish()).decode().split("\n\n")
+    assert json.loads(chunks[0].removeprefix("data: "))["type"] == "start"
+    assert chunks[-2:] == ["data: [DONE]", ""]

@@ -100,6 +100,7 @@ class Calls:
         self._asked = dict(asked)
         self._answered = answered
         self._waiting = list(waiting)
+        self._elsewhere: set[str] = set()
         self._message: Message | None = None
 
     @property
@@ -205,6 +206,12 @@ class Calls:
             shown = self._again(self._message)
         return shown + self._settled() + self._question(Question(event.request_id, name, event.why, what))
 
+    def asked_elsewhere(self, event: DecisionRequested, call: ToolCall, what: object) -> bytes:
+        """A call of this run is asked about, and not the client: it is told of that, and of what is decided."""
+        self._elsewhere.add(event.request_id)
+        name = self.name(call.id)
+        return self._whole(call, "decided") + _request(Question(event.request_id, name, event.why, what), answered=True)
+
     def asked_below(self, event: DecisionRequested, call_id: str, what: object) -> bytes:
         """Something is asked in a run that is nested in a call, by its name. A part has room for one question."""
         question = Question(event.request_id, call_id, event.why, what)
@@ -234,19 +241,14 @@ class Calls:
 
     def _question(self, question: Question) -> bytes:
         self._asked[question.call_id] = question.request_id
-        return chunk(
-            "tool-approval-request",
-            {
-                "approvalId": question.request_id,
-                "toolCallId": question.call_id,
-                "approvalDescriptor": question.what,
-                "reason": question.why,
-            },
-        )
+        return _request(question)
 
     def decided(self, event: DecisionMade) -> bytes:
         """What was decided, where the client was asked. What it was not asked about is seen by its outcome."""
         self._waiting = [one for one in self._waiting if one.request_id != event.request_id]
+        response = _response(event.request_id, event.reason, approved=event.outcome != "deny")
+        if event.request_id in self._elsewhere:
+            return response
         at = next((call_id for call_id, name in self._asked.items() if name == event.request_id), None)
         if at is None:
             call = self._calls.get(self.name(event.call_id or ""))
@@ -254,7 +256,6 @@ class Calls:
                 call.denial = (event.request_id, event.reason)
             return b""
         del self._asked[at]
-        response = _response(event.request_id, event.reason, approved=event.outcome != "deny")
         following = next((one for one in self._waiting if one.call_id == at), None)
         if following is None:
             return response
@@ -323,8 +324,16 @@ def _shown(call: Call) -> bytes:
 def _unasked(call: Call) -> bytes:
     """That a call was decided on, and nobody asked."""
     request_id, why = call.denial or (f"unasked-{call.id}", "")
-    asked = chunk("tool-approval-request", {"approvalId": request_id, "toolCallId": call.id, "isAutomatic": True})
+    asked = _request(Question(request_id, call.id, "", None), answered=True)
     return asked + _response(request_id, why, approved=call.denial is None)
+
+
+def _request(question: Question, *, answered: bool = False) -> bytes:
+    """A question; one that is answered elsewhere, or was not asked at all, has the SDK's mark for that."""
+    members: dict[str, object] = {"approvalId": question.request_id, "toolCallId": question.call_id}
+    if question.what is not None:
+        members |= {"approvalDescriptor": question.what, "reason": question.why}
+    return chunk("tool-approval-request", members | ({"isAutomatic": True} if answered else {}))
 
 
 def _response(request_id: str, why: str, *, approved: bool) -> bytes:

@@ -200,6 +200,8 @@ class ChunkEncoder(EventStreamEncoder):
         }
         if call is not None:
             what |= {"toolCallId": call.id, "toolName": call.tool, "input": call.arguments}
+        if event.asked_of == "approver":
+            return b"" if nested or call is None else self._calls.asked_elsewhere(event, call, what)
         if nested:
             written = self._calls.asked_below(event, self._nested.root_call(event), what)
         else:

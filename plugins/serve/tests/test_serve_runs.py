@@ -60,6 +60,18 @@ async def test_a_run_that_is_not_detached_ends_with_its_client(place: Callable[.
     assert again.events[-1]["result"]["stop_reason"] == "cancelled"
 
 
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_a_reader_of_a_run_that_is_silent_is_answered_at_once(place: Callable[..., Any], accept: str) -> None:
+    """A browser's EventSource is open then; it would not know for as long as nothing happens."""
+    here = place()
+    async with here.client.open("POST", "/events", {"prompt": "held"}) as answer:
+        await answer.until(lambda answer: answer.has("text_delta"))
+        path = f"/runs/{answer.run_id}/events?after={answer.events[-1]['seq']}"
+        async with here.client.open("GET", path, accept=accept) as reader:
+            await reader.until(lambda answer: answer.body)
+            assert (reader.status, reader.events) == (200, [])
+
+
 async def test_a_reader_who_goes_leaves_the_run_alone(place: Callable[..., Any]) -> None:
     here = place()
     async with here.client.open("POST", "/events", {"prompt": "held"}) as answer:

@@ -59,39 +59,50 @@ async def _answer(request: ModelRequest) -> AsyncGenerator[ModelEvent]:
 
 
 class Ends:
-    """A sink that counts how the runs end, and an observer of each.
+    """A sink that counts how the runs end.
 
     Attributes:
-        running: Runs that go on.
-        ends: How many terminal events each run has had.
+        runs: Runs that have begun.
+        running: Those of them that go on.
+        ends: Runs that are over, by how many terminal events they had.
     """
 
     name = "ends"
     required = True
 
     def __init__(self) -> None:
+        self.runs = 0
         self.running = 0
-        self.ends: Counter[str] = Counter()
+        self.ends: Counter[int] = Counter()
 
-    def open(self, _: RunInfo, /) -> Ends:
-        """Itself."""
-        return self
+    def open(self, _: RunInfo, /) -> _RunEnds:
+        """What counts for one run."""
+        return _RunEnds(self)
 
     def with_argument(self, _: str, /) -> Ends:
         """Take none."""
         return self
 
+
+class _RunEnds:
+    """An observer that counts the terminal events of its run."""
+
+    def __init__(self, into: Ends) -> None:
+        self._into = into
+        self._count = 0
+
     def emit(self, event: Event, /) -> None:
         """Count."""
         if isinstance(event, RunStarted):
-            self.running += 1
-            self.ends[event.run_id] = 0
+            self._into.runs += 1
+            self._into.running += 1
         elif isinstance(event, RunFinished | RunFailed):
-            self.running -= 1
-            self.ends[event.run_id] += 1
+            self._into.running -= 1
+            self._count += 1
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Nothing comes after this."""
+        self._into.ends[self._count] += 1
 
 
 class Served:
@@ -150,15 +161,14 @@ class Served:
     def measured(self) -> dict[str, Any]:
         """What the process has used, and what is left in it."""
         gc.collect()
-        ends = Counter(self._ends.ends.values())
         return {
             "cpu": cpu(),
             "tasks": len(asyncio.all_tasks()),
             "files": len(list(Path("/proc/self/fd").iterdir())),
             "resident": int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096,
             "running": self._ends.running,
-            "runs": len(self._ends.ends),
-            "ended_once": ends[1],
+            "runs": self._ends.runs,
+            "ended_once": self._ends.ends[1],
         }
 
 

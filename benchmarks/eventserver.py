@@ -3,7 +3,8 @@
 `python eventserver.py` prints its port. Besides the routes of becket-serve it has
 
     POST /bare      the very bytes of the answer of `POST /events`, from a bare ASGI application
-    GET /measure    what the process has used and what is left in it, as JSON; garbage is collected before
+    GET /cpu        CPU seconds that the process has used
+    GET /measure    the same, and what is left in it, as JSON; garbage is collected before
 
 The prompt says how the model answers:
 
@@ -117,6 +118,9 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         match scope.get("path"):
+            case "/cpu":
+                await _begin(send, b"text/plain")
+                await send({"type": "http.response.body", "body": str(cpu()).encode()})
             case "/measure":
                 await _begin(send, b"application/json")
                 await send({"type": "http.response.body", "body": json.dumps(self.measured()).encode()})

@@ -43,9 +43,8 @@ async def _compared(service: Service, settings: Settings, pace: str, more: float
 
 def _costs(service: Service, path: str, prompt: str) -> Sample:
     async def cost() -> float:
-        before = (await service.measure())["cpu"]
+        before = await service.cpu()
         await service.whole("POST", path, prompt)
-        used: float = (await service.measure())["cpu"] - before
-        return used / PIECES
+        return (await service.cpu() - before) / PIECES
 
     return cost

@@ -47,6 +47,10 @@ class Service:
     def __init__(self, port: int) -> None:
         self._port = port
 
+    async def cpu(self) -> float:
+        """CPU seconds that it has used."""
+        return float((await self.whole("GET", "/cpu")).partition(b"\r\n\r\n")[2])
+
     async def measure(self) -> dict[str, Any]:
         """What it says of itself."""
         measured: dict[str, Any] = json.loads((await self.whole("GET", "/measure")).partition(b"\r\n\r\n")[2])

@@ -33,7 +33,7 @@ class Answer:
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | bytearray = b""
     ended: bool = False
 
     @property
@@ -77,7 +77,7 @@ class Open(Answer):
     """An answer that is still coming."""
 
     def __init__(self, request: list[dict[str, Any]], spec: str) -> None:
-        super().__init__()
+        super().__init__(body=bytearray())
         self._request = request
         self._spec = spec
         self._changed = anyio.Event()

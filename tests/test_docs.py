@@ -186,6 +186,8 @@ PUBLIC = [
     "becket_console",
     "becket_journal",
     "becket_local",
+    "becket_serve",
+    "becket_serve.testing",
     "becket_tools",
 ]
 

@@ -134,7 +134,8 @@ def _has_schema(name: str, adapter: TypeAdapter[Any]) -> bool:
 
 
 def _wire(wire: Wire, schema: Mapping[str, Any]) -> dict[str, Any]:
-    forms = [wire.media_type, NDJSON] if wire.name == "events" else [wire.media_type]
+    others = {"text": (), "events": (NDJSON,)}.get(wire.name, ("*/*",))  # a wire has its media type as a rule
+    forms = dict.fromkeys((wire.media_type, *others))
     problems = _problems(*_WITH_BODY, *_STARTING)
     problems["502"] = _answer(_STATUSES[502], wire.media_type, MEDIA_TYPE)  # told in the wire's own way
     return {

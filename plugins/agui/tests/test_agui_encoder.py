@@ -232,6 +232,14 @@ async def test_what_is_asked_ends_an_answer_and_the_next_goes_on(
     assert [event["usage"][0]["totalTokens"] for event in (first[-1], second[-1])] == [11, 12]
 
 
+async def test_what_the_host_is_asked_ends_no_answer(judged: Any, assembled: Any) -> None:
+    """No client could answer it."""
+    raw, _ = await one(Scenarios().agent.replace(approver=lambda request: True), "asks")
+    told = judged(raw)
+    assert [event["name"] for event in told if event["type"] == "CUSTOM"] == ["becket.decision_requested"]
+    assert texts(assembled(told)) == Scenarios.text("asks")
+
+
 async def test_a_flood_is_told_piece_by_piece(assembled: Any) -> None:
     """Each of the 100,000 pieces is an event of its own."""
     raw, _ = await one(Scenarios().agent, "flood")

@@ -146,8 +146,11 @@ class AgUiEncoder(EventStreamEncoder):
             self._text_of, self._text = speaker.run_id, speaker.text
 
     def _decision(self, speaker: Speaker, event: DecisionRequested) -> Iterator[bytes]:
-        """What is asked ends the answer: who answers it sends another request."""
+        """What is asked ends the answer: who answers it sends another request. What the host is asked is only told."""
         asked = interrupt(event)
+        if event.asked_of == "approver":
+            yield from speaker.remark(event, f"{OWN}.{event.type}", asked)
+            return
         for one in self._open():
             yield from one.close(event, suspended=True)
             if one.name:

@@ -65,7 +65,8 @@ class Run:
         """Note what is open now."""
         self.last = event.seq
         if isinstance(event, DecisionRequested):
-            self.open.add(event.request_id)
+            if event.asked_of == "reader":
+                self.open.add(event.request_id)
         elif isinstance(event, DecisionMade):
             self.open.discard(event.request_id)
             if self._waits:

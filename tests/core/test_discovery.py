@@ -302,6 +302,41 @@ def test_a_development_version_counts_as_the_release_it_leads_to() -> None:
     assert unmet_requirement(["becket>=0.2"], "unknown") != ""
 
 
+# -- the version of the plugin API -------------------------------------------------------------------------------------
+
+
+def declare(folder: Path, *groups: str) -> str:
+    """Install a distribution that declares one plugin in each of these groups; why it is refused."""
+    text = "".join(f"[{group}]\nx = becket_x_{number}\n" for number, group in enumerate(groups))
+    (lay_out(folder, "becket-x") / "entry_points.txt").write_text(text)
+    [one] = found(folder)
+    assert one.value == "becket_x_0"
+    return one.refusal
+
+
+def test_a_plugin_of_a_later_api_is_found_and_refused_in_words(tmp_path: Path) -> None:
+    refusal = declare(tmp_path, "becket.v2", "becket.v1")
+    assert refusal == "it speaks version 2 of the plugin API, and this becket speaks 1; upgrade becket"
+
+
+def test_a_plugin_of_an_earlier_api_is_the_one_to_upgrade(tmp_path: Path) -> None:
+    assert declare(tmp_path, "becket.v0").endswith("and this becket speaks 1; upgrade the plugin")
+
+
+def test_a_distribution_that_speaks_several_versions_is_taken_at_ours(tmp_path: Path) -> None:
+    assert declare(tmp_path, "becket", "becket.v2") == ""
+
+
+def test_the_group_of_version_1_has_one_name(tmp_path: Path) -> None:
+    assert "which is called 'becket'" in declare(tmp_path, "becket.v1")
+
+
+@pytest.mark.parametrize("text", ["[becket]\n", "[becket.v2]\n", "[becket.vx]\na = b\n", "[becket.v2.x]\na = b\n"])
+def test_a_group_without_plugins_and_one_that_only_looks_like_ours_are_none(tmp_path: Path, text: str) -> None:
+    (lay_out(tmp_path, "near") / "entry_points.txt").write_text(text)
+    assert found(tmp_path) == []
+
+
 RELEASES = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 
 

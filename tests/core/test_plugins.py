@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from becket import Agent, ConfigError, Plugin, PluginError, Runtime, ToolFinished, hookimpl, tool
+from becket import PLUGIN_API, Agent, ConfigError, Plugin, PluginError, Runtime, ToolFinished, hookimpl, tool
 from becket.discovery import discover
 from becket.testing import ListSink, ScriptedProvider, calls, text
 from pluggy import PluginValidationError
@@ -182,6 +182,22 @@ def test_an_object_is_a_plugin(installed: Site) -> None:
     )
     installed.install("object", code, attribute=":Holder.plugin")
     assert plugin(installed.runtime(), "object").adds == {"tools": ("held",)}
+
+
+def test_every_hook_of_a_plugin_is_told_and_how_long_its_import_took(installed: Site) -> None:
+    last = "@hookimpl(trylast=True)\ndef declare_config():\n    return None\n"
+    installed.install("one", HOOK.format(name="x") + last)
+    installed.install("bare", TOOL.format(name="y"))
+    installed.install("broken", "raise OSError")
+    runtime = installed.runtime(block=("bare",), plugins=[object_plugin("Mine", register_tools=lambda: None)])
+    one = plugin(runtime, "one")
+    assert [(hook.name, hook.phase) for hook in one.hooks] == [("declare_config", "last"), ("register_tools", "normal")]
+    assert one.import_seconds is not None
+    assert one.import_seconds > 0
+    assert plugin(runtime, "broken").import_seconds is not None
+    assert (plugin(runtime, "bare").import_seconds, plugin(runtime, "bare").hooks) == (None, ())
+    assert plugin(runtime, "Mine").import_seconds is None
+    assert [hook.name for hook in plugin(installed.runtime(), "bare").hooks] == ["register_tools"]
 
 
 def test_objects_of_the_host_are_plugins_too() -> None:
@@ -464,6 +480,14 @@ def test_a_plugin_for_another_core_is_never_imported(installed: Site) -> None:
     assert not trace.exists()
 
 
+def test_a_plugin_of_another_plugin_api_is_never_imported(installed: Site) -> None:
+    installed.install("later", "raise SystemExit('imported')")
+    (installed.folder / "becket_later-1.0.dist-info" / "entry_points.txt").write_text("[becket.v2]\nlater = later\n")
+    later = quarantined(installed.runtime(), "later")
+    assert later.reason == f"it speaks version 2 of the plugin API, and this becket speaks {PLUGIN_API}; upgrade becket"
+    assert later.import_seconds is None
+
+
 def test_the_same_plugin_with_a_range_that_fits_is_imported(installed: Site) -> None:
     trace = installed.folder / "trace"
     installed.install("now", f"open({str(trace)!r}, 'w').close()\n{TOOL.format(name='x')}", requires="becket<99")
@@ -736,6 +760,28 @@ def test_bare_modules_take_their_place_among_the_others(installed: Site) -> None
         installed.runtime().tool("x")
     with pytest.raises(ConfigError, match=r"both becket-z 1\.0 and becket-y 1\.0"):
         installed.runtime(order=["z"]).tool("x")
+
+
+def test_the_order_of_any_hook_is_told_with_what_has_put_each_there(installed: Site) -> None:
+    for name, mark in {"a": "", "b": "trylast=True", "c": "tryfirst=True"}.items():
+        installed.install(name, ORDERED.format(name=name, mark=mark))
+    installed.install("broken", ORDERED.format(name="broken", mark="") + "raise OSError\n")
+    runtime = installed.runtime(order=["z", "b"], plugins=[object_plugin("Z", register_commands=lambda cli: None)])
+    assert [(one.plugin.name, one.phase, one.why) for one in runtime.hook_order("register_commands")] == [
+        ("c", "first", "marked tryfirst, by its name"),
+        ("Z", "normal", "number 1 of the configured order"),
+        ("a", "normal", "by its name"),
+        ("b", "last", "marked trylast, number 2 of the configured order"),
+    ]
+    assert runtime.hook_order("approve_tool") == ()
+
+
+def test_the_order_of_a_hook_that_there_is_not_is_an_error() -> None:
+    runtime = Runtime(discover=False)
+    with pytest.raises(ConfigError, match=r"there is no hook 'approve_tools'; did you mean 'approve_tool'\?"):
+        runtime.hook_order("approve_tools")
+    with pytest.raises(ConfigError, match=r"there is no hook '__all__'; the hooks are: after_model_call, "):
+        runtime.hook_order("__all__")
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ from becket.log import EventLog, MemoryLog
 from becket.masks import Mask, MaskStream
 from becket.options import Limits, ModelOptions
 from becket.output import Output
-from becket.plugins import Plugin
+from becket.plugins import PLUGIN_API, Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
 from becket.prices import Price
 from becket.providers import (
@@ -95,6 +95,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "PLUGIN_API",
     "Agent",
     "AgentResult",
     "AgentStream",

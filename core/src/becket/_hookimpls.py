@@ -10,7 +10,7 @@ import difflib
 import inspect
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pluggy import PluginManager, PluginValidationError
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from pluggy import HookImpl
 
+    from becket.plugins import Phase
+
 __all__ = ["Hook", "call", "hooks_of"]
+
+_PHASES: Final[tuple[Phase, ...]] = ("first", "normal", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,16 @@ class Hook:
     phase: int
     function: Callable[..., object]
     arguments: tuple[str, ...] = ()
+
+    @property
+    def when(self) -> Phase:
+        """The phase in words."""
+        return _PHASES[self.phase]
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """What to say of the mark that has put it into its phase, if it has one."""
+        return () if self.phase == 1 else (f"marked {'tryfirst' if self.phase == 0 else 'trylast'}",)
 
 
 def hooks_of(loaded: object, name: str) -> list[Hook]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import time
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from becket._hookimpls import Hook, call, hooks_of
 from becket._log import logger
-from becket._names import canonical
 from becket._table import RUN_HOOKS, HookTable, Implementation
 from becket.errors import ConfigError, PluginError
 from becket.masks import Mask, Refusal
-from becket.plugins import Contribution, Plugin, Registry
+from becket.plugins import Contribution, HookInfo, HookPlace, Plugin, Registry
 from becket.policies import Policy
 from becket.providers import Provider
 from becket.sinks import Sink
@@ -28,12 +28,13 @@ from becket.wires import AnyWire, SocketWire, Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from becket._choice import Choice
     from becket._config_tables import Settled
     from becket.config import PluginTable
     from becket.discovery import Candidate
     from becket.hookspecs import FindModel
 
-__all__ = ["Choice", "PluginSet"]
+__all__ = ["PluginSet"]
 
 T = TypeVar("T")
 
@@ -49,36 +50,6 @@ _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
 }
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What a host says of its plugins; names are canonical.
-
-    Attributes:
-        allow: Names of the only plugins to load, or None for all; objects of the host need no leave.
-        block: Names of plugins not to load; wins over `allow`.
-        order: Names of plugins in the order in which their hooks are called, before all others.
-        strict: Whether a plugin that cannot be used is an error.
-    """
-
-    allow: frozenset[str] | None = None
-    block: frozenset[str] = frozenset()
-    order: tuple[str, ...] = ()
-    strict: bool = False
-
-    def blocked(self, plugin: Plugin) -> str:
-        """Why the plugin is not to be loaded, or empty."""
-        if plugin.aliases & self.block:
-            return "it is on the block list"
-        if self.allow is not None and plugin.distribution is not None and not plugin.aliases & self.allow:
-            return "it is not on the allow list"
-        return ""
-
-    def place(self, plugin: Plugin) -> tuple[int, str, str]:
-        """Where the plugin's hooks come: in the configured order, then by name."""
-        places = [place for place, name in enumerate(self.order) if name in plugin.aliases]
-        return min(places, default=len(self.order)), canonical(plugin.name), canonical(plugin.distribution or "")
 
 
 @dataclass(slots=True, eq=False)
@@ -186,6 +157,13 @@ class PluginSet:
         """Every plugin that was passed or found, with what became of it."""
         return tuple(entry.plugin for entry in self._entries)
 
+    def order_of(self, name: str) -> tuple[HookPlace, ...]:
+        """The implementations of a hook in the order of their calls, and why they have it."""
+        return tuple(
+            HookPlace(entry.plugin, hook.when, ", ".join([*hook.marked, self._choice.why(entry.plugin)]))
+            for hook, entry in self._hooks(name)
+        )
+
     @property
     def settled(self) -> list[tuple[Plugin, Settled | None]]:
         """Every plugin with what became of its tables; None where nobody has looked at them."""
@@ -250,7 +228,7 @@ class PluginSet:
     def _load(self, entry: _Entry) -> bool:
         doing = "imported"
         try:
-            entry.loaded = entry.load()
+            entry.loaded = _timed(entry)
             if inspect.isclass(entry.loaded):
                 doing = "made: it is a class, and is called without arguments"
                 entry.loaded = entry.loaded()
@@ -275,6 +253,8 @@ class PluginSet:
         except Exception as error:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
             entry.loaded = None
             self._reject(entry, f"it could not be registered: {_said(error)}", error)
+        else:
+            entry.mark(hooks=tuple(HookInfo(*of) for of in sorted({(hook.name, hook.when) for hook in entry.hooks})))
 
     def _reject(
         self, entry: _Entry, reason: str, error: BaseException | None = None, *, hook: str | None = None
@@ -362,6 +342,16 @@ class PluginSet:
                 if all(other.item is not item for other in same):
                     same.append(Contribution(item, entry.plugin))
         return Registry(singular, found)
+
+
+def _timed(entry: _Entry) -> object:
+    """What the entry holds; how long it took to import is kept, also where it failed."""
+    began = time.perf_counter()
+    try:
+        return entry.load()
+    finally:
+        if entry.plugin.distribution is not None:
+            entry.mark(import_seconds=time.perf_counter() - began)
 
 
 def _of_object(item: object) -> _Entry:

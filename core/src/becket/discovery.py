@@ -1,4 +1,8 @@
-"""Finding installed plugins: the entry points of the group `becket`, and the distributions they come from."""
+"""Finding installed plugins: the entry points of the group `becket`, and the distributions they come from.
+
+The group is the version of the plugin API, see `becket.plugins.PLUGIN_API`: what declares another one alone is found,
+refused in words, and never imported.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from becket._names import canonical
+from becket.plugins import PLUGIN_API
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,36 +110,67 @@ def _known(distribution: IDistribution, version: str) -> _Found | None:
     The entry points are looked at first, as text: to parse the metadata of every distribution there is takes ten times
     as long.
     """
-    entry_points, unreadable = _entry_points(distribution)
-    if not entry_points and not unreadable:
+    declared = _declared(distribution)
+    if declared is None or not (declared.entry_points or declared.unreadable):
         return None
     name, own_version, requires = _metadata(distribution)
     folder = os.path.realpath(str(distribution.locate_file("")))
     lost = "" if name else "its metadata is lost, and with it what it requires; reinstall or uninstall it"
-    broken = _distrust(folder) or lost or unreadable
+    broken = _distrust(folder) or lost or declared.unreadable
     stem_name, stem_version = _stem(distribution)
     return _Found(
         name or stem_name,
         own_version or stem_version,
         folder,
         sound=not broken,
-        refusal=broken or unmet_requirement(requires, version),
-        entry_points=entry_points,
+        refusal=broken or declared.foreign or unmet_requirement(requires, version),
+        entry_points=declared.entry_points,
     )
 
 
-def _entry_points(distribution: IDistribution) -> tuple[tuple[EntryPoint, ...], str]:
-    """The entry points of our group; or none, and why they cannot be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declared:
+    """The entry points that a distribution declares for becket.
+
+    Attributes:
+        foreign: Why they must not be loaded, being for another version of the plugin API, or empty.
+        unreadable: Why they cannot be read, or empty.
+    """
+
+    entry_points: tuple[EntryPoint, ...] = ()
+    foreign: str = ""
+    unreadable: str = ""
+
+
+def _declared(distribution: IDistribution) -> _Declared | None:
+    """The entry points of our group, else of another version's; None where there is no such group."""
     try:
         text = distribution.read_text("entry_points.txt") or ""
-        if f"[{GROUP}]" not in text:
-            return (), ""
-        return tuple(distribution.entry_points.select(group=GROUP)), ""
+        if "[becket" not in text:  # 0.2 us; nearly all that is installed ends here
+            return None
+        if f"[{GROUP}]" in text:
+            return _Declared(entry_points=tuple(distribution.entry_points.select(group=GROUP)))
+        other = max(map(int, _VERSIONED.findall(text)), default=None)
+        if other is None:
+            return None
+        theirs = distribution.entry_points.select(group=f"becket.v{other}")
+        return _Declared(entry_points=tuple(theirs), foreign=_foreign(other))
     except UnicodeDecodeError as error:
-        ours = f"[{GROUP}]".encode() in error.object
-        return (), f"its entry_points.txt is not UTF-8 ({error}); reinstall or uninstall it" if ours else ""
+        why = f"its entry_points.txt is not UTF-8 ({error}); reinstall or uninstall it"
+        return _Declared(unreadable=why) if f"[{GROUP}]".encode() in error.object else None
     except (OSError, TypeError, ValueError) as error:  # importlib-metadata takes a line without `=` apart and fails
-        return (), f"its entry_points.txt cannot be read ({error}); reinstall or uninstall it"
+        return _Declared(unreadable=f"its entry_points.txt cannot be read ({error}); reinstall or uninstall it")
+
+
+_VERSIONED: Final = re.compile(r"^\[becket\.v([0-9]{1,4})\][ \t]*$", re.MULTILINE)
+
+
+def _foreign(version: int) -> str:
+    """Why the plugins of a distribution that speaks this version of the API, and not ours, must not be loaded."""
+    if version == PLUGIN_API:
+        return f"it declares them in the group 'becket.v{version}', which is called {GROUP!r}; that is its to mend"
+    which = "becket" if version > PLUGIN_API else "the plugin"
+    return f"it speaks version {version} of the plugin API, and this becket speaks {PLUGIN_API}; upgrade {which}"
 
 
 def _metadata(distribution: IDistribution) -> tuple[str, str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 from becket._names import canonical
 from becket.errors import ConfigError
@@ -12,12 +12,36 @@ from becket.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Contribution", "Plugin", "Registry", "Status"]
+__all__ = ["PLUGIN_API", "Contribution", "HookInfo", "HookPlace", "Phase", "Plugin", "Registry", "Status"]
+
+PLUGIN_API: Final = 1
+"""The version of what plugins and becket ask of each other; not that of becket.
+
+A distribution says which one its plugins speak by the group of its entry points: `becket` is version 1, a later one is
+`becket.v2`. It may declare several, and this becket takes its own. What changes the number, and what does not, is in
+the decision "The group of entry points is the version".
+"""
 
 Status: TypeAlias = Literal["loaded", "blocked", "quarantined"]
 """What became of a plugin."""
 
+Phase: TypeAlias = Literal["first", "normal", "last"]
+"""When an implementation of a hook is called: marked `tryfirst`, not marked, marked `trylast`."""
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HookInfo:
+    """A hook that a plugin implements.
+
+    Attributes:
+        name: The hook.
+        phase: When it is called among the implementations of others.
+    """
+
+    name: str
+    phase: Phase
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +58,9 @@ class Plugin:
         error: The exception behind the reason, or None.
         adds: The names of what it contributes, by kind: `tools`, `providers`, `sinks`, `policies`, and `hooks` for
             those that are called in a run.
+        hooks: Every hook that it implements, by name; a bare module implements `register_tools`.
+        import_seconds: How long its import took, or None where it was not imported by the runtime. The first plugin
+            that needs a library pays for it, and what the process has imported before costs nothing.
     """
 
     name: str
@@ -44,6 +71,8 @@ class Plugin:
     reason: str = ""
     error: BaseException | None = None
     adds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hooks: tuple[HookInfo, ...] = ()
+    import_seconds: float | None = None
 
     @property
     def title(self) -> str:
@@ -61,6 +90,21 @@ class Plugin:
     def aliases(self) -> set[str]:
         """Its names in canonical form, as lists of plugins are compared with them."""
         return {canonical(name) for name in self.names}
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlace:
+    """One implementation of a hook in the order of its calls.
+
+    Attributes:
+        plugin: Whose it is.
+        phase: When it is called, before all else.
+        why: What has put it there, in words.
+    """
+
+    plugin: Plugin
+    phase: Phase
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

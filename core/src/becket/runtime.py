@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from becket.discovery import Candidate
     from becket.log import EventLog
     from becket.masks import Mask
-    from becket.plugins import Contribution, Plugin, Registry
+    from becket.plugins import Contribution, HookPlace, Plugin, Registry
     from becket.prices import Price
     from becket.providers import Provider
     from becket.session import SessionStore
@@ -123,8 +123,9 @@ class Runtime:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
         # Imported here: an agent that is given its model and tools as objects needs none of it until its first run.
+        from becket._choice import Choice
         from becket._config_use import ConfigUse
-        from becket._loading import Choice, PluginSet
+        from becket._loading import PluginSet
         from becket._sessions import find_store
         from becket.config import Config
 
@@ -221,6 +222,25 @@ class Runtime:
     def hooks(self) -> HookTable:
         """The hooks that are called in its runs."""
         return self._set.hooks
+
+    def hook_order(self, name: str) -> tuple[HookPlace, ...]:
+        """The implementations of a hook, of any that there is, in the order in which they are called, and why.
+
+        Those of plugins that are in use. Policies, which the host has named, decide beside the hook `approve_tool`, and
+        are in `policies`.
+
+        Raises:
+            ConfigError: There is no such hook.
+        """
+        from becket import hookspecs
+
+        if name not in hookspecs.__all__:
+            import difflib
+
+            near = difflib.get_close_matches(name, hookspecs.__all__, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the hooks are: {', '.join(hookspecs.__all__)}"
+            raise ConfigError(f"there is no hook {name!r}; {hint}")
+        return self._set.order_of(name)
 
     @property
     def masks(self) -> tuple[Contribution[Mask], ...]:

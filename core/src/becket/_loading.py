@@ -5,14 +5,12 @@ How the hooks of a plugin are found and checked is in `becket._hookimpls`.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
-import time
-from dataclasses import dataclass, field
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
+from becket._entries import Entry, of_candidate, of_object, orphaned, said, timed
 from becket._hookimpls import Hook, call, hooks_of
 from becket._log import logger
 from becket._table import RUN_HOOKS, HookTable, Implementation
@@ -26,10 +24,11 @@ from becket.tools import AnyTool, Tool
 from becket.wires import AnyWire, SocketWire, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from becket._choice import Choice
     from becket._config_tables import Settled
+    from becket._locking import LockCheck
     from becket.config import PluginTable
     from becket.discovery import Candidate
     from becket.hookspecs import FindModel
@@ -49,39 +48,9 @@ _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
     "wires": (Wire, SocketWire),
 }
 
+_OF_CANDIDATE: Final = ("name", "distribution", "version", "value", "metadata")
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # a colon would be taken for the one in `provider:model`
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A plugin on its way into the table."""
-
-    plugin: Plugin
-    load: Callable[[], object]
-    refusal: str = ""
-    loaded: object = None
-    settled: Settled | None = None
-    hooks: list[Hook] = field(default_factory=list)
-    given: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def usable(self) -> bool:
-        return self.plugin.status == "loaded"
-
-    @property
-    def adds(self) -> dict[str, tuple[str, ...]]:
-        """The names of what it contributes, by kind, and of the hooks that are called in a run."""
-        named = {kind: tuple(item.name for item in given) for kind, given in self.given.items()}
-        hooks = tuple(hook.name for hook in self.hooks if hook.name in RUN_HOOKS) if self.usable else ()
-        return {**named, "hooks": hooks} if hooks else named
-
-    @property
-    def config(self) -> object:
-        """What its hooks get as `config`."""
-        return self.settled and self.settled.value
-
-    def mark(self, **changes: Any) -> None:
-        self.plugin = dataclasses.replace(self.plugin, **changes)
 
 
 class PluginSet:
@@ -93,8 +62,10 @@ class PluginSet:
         choice: What the host says of them.
         tables: The tables of plugins in the configuration.
         find_model: What those that give providers get as `find_model`.
+        check: What they are held to, or None.
 
     Attributes:
+        choice: What the host says of them.
         tools: The tools that they contribute.
         providers: The model providers.
         sinks: The sinks.
@@ -108,9 +79,10 @@ class PluginSet:
     """
 
     __slots__ = (
-        "_choice",
+        "_check",
         "_entries",
         "_find_model",
+        "choice",
         "hooks",
         "masks",
         "policies",
@@ -125,13 +97,16 @@ class PluginSet:
         objects: Iterable[object],
         candidates: Iterable[Candidate],
         choice: Choice,
+        *,
         tables: Sequence[PluginTable] = (),
         find_model: FindModel | None = None,
+        check: LockCheck | None = None,
     ) -> None:
-        self._choice = choice
+        self.choice = choice
+        self._check = check
         self._find_model = find_model
-        self._entries: list[_Entry] = []
-        for entry in (*map(_of_object, objects), *map(_of_candidate, candidates)):
+        self._entries: list[Entry] = []
+        for entry in (*map(of_object, objects), *map(of_candidate, candidates)):
             self._admit(entry)
         for entry in self._entries:
             if entry.usable:
@@ -140,6 +115,7 @@ class PluginSet:
             for hook, entry in self._hooks(f"register_{kind}"):
                 self._ask(kind, hook, entry)
         for entry in self._entries:
+            self._hold(entry)
             entry.mark(adds=MappingProxyType(entry.adds))
             self._tell(entry.plugin)
         self.tools: Registry[AnyTool] = self._registry("tools", "tool")
@@ -160,9 +136,14 @@ class PluginSet:
     def order_of(self, name: str) -> tuple[HookPlace, ...]:
         """The implementations of a hook in the order of their calls, and why they have it."""
         return tuple(
-            HookPlace(entry.plugin, hook.when, ", ".join([*hook.marked, self._choice.why(entry.plugin)]))
+            HookPlace(entry.plugin, hook.when, ", ".join([*hook.marked, self.choice.why(entry.plugin)]))
             for hook, entry in self._hooks(name)
         )
+
+    @property
+    def given(self) -> list[tuple[Plugin, Mapping[str, Sequence[Any]]]]:
+        """Every plugin with what it contributes, by kind."""
+        return [(entry.plugin, entry.given) for entry in self._entries]
 
     @property
     def settled(self) -> list[tuple[Plugin, Settled | None]]:
@@ -175,7 +156,7 @@ class PluginSet:
             try:
                 call(hook, cli=cli, config=entry.config)
             except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
-                self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+                self._reject(entry, f"its {hook.name} failed: {said(error)}", error, hook=hook.name)
 
     def first(self, name: str, wanted: type[T], article: str) -> T | None:
         """What the first plugin gives that gives anything for the hook `name`; None where none does.
@@ -196,7 +177,7 @@ class PluginSet:
                 if made is not None and (inspect.isclass(made) or not isinstance(made, wanted)):
                     raise TypeError(f"it gave {made!r}, which is no {wanted.__name__}")  # noqa: TRY301  as what a plugin raises
             except (Exception, SystemExit) as error:
-                self._reject(entry, f"its {name} failed: {_said(error)}", error, hook=name)
+                self._reject(entry, f"its {name} failed: {said(error)}", error, hook=name)
                 plugin = entry.plugin
                 raise PluginError(
                     f"{article} is not there: plugin {plugin.name!r} ({plugin.title}) was to give it, and "
@@ -211,12 +192,12 @@ class PluginSet:
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
-    def _admit(self, entry: _Entry) -> None:
+    def _admit(self, entry: Entry) -> None:
         self._entries.append(entry)
-        if why := self._choice.blocked(entry.plugin):
+        if why := self.choice.blocked(entry.plugin):
             entry.mark(status="blocked", reason=why)
-        elif entry.refusal:
-            self._reject(entry, entry.refusal)
+        elif why := entry.refusal or (self._check.refusal(entry.plugin) if self._check else ""):
+            self._reject(entry, why)
         elif self._load(entry):
             others = (one for one in self._entries if one is not entry and one.usable)
             same = next((one for one in others if one.loaded is entry.loaded), None)
@@ -225,43 +206,45 @@ class PluginSet:
             else:
                 self._collapse(entry, same)
 
-    def _load(self, entry: _Entry) -> bool:
+    def _load(self, entry: Entry) -> bool:
         doing = "imported"
         try:
-            entry.loaded = _timed(entry)
+            entry.loaded = timed(entry)
             if inspect.isclass(entry.loaded):
                 doing = "made: it is a class, and is called without arguments"
                 entry.loaded = entry.loaded()
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
-            self._reject(entry, _orphaned(entry.plugin, error) or f"it could not be {doing}: {_said(error)}", error)
+            self._reject(entry, orphaned(entry.plugin, error) or f"it could not be {doing}: {said(error)}", error)
         return entry.usable
 
-    def _collapse(self, entry: _Entry, same: _Entry) -> None:
+    def _collapse(self, entry: Entry, same: Entry) -> None:
         """Two names for one object: the host passed what is installed, or two distributions declare it."""
         entry.loaded = None
         if same.plugin.distribution is None:
             self._entries.remove(entry)
-            same.mark(**{name: getattr(entry.plugin, name) for name in ("name", "distribution", "version", "value")})
+            same.mark(**{name: getattr(entry.plugin, name) for name in _OF_CANDIDATE})
         else:
             self._reject(
                 entry, f"it is the same object as {same.plugin.name!r} of {same.plugin.title}, which is in use"
             )
 
-    def _register(self, entry: _Entry) -> None:
+    def _register(self, entry: Entry) -> None:
         try:
             entry.hooks = hooks_of(entry.loaded, entry.plugin.name)
         except Exception as error:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
             entry.loaded = None
-            self._reject(entry, f"it could not be registered: {_said(error)}", error)
+            self._reject(entry, f"it could not be registered: {said(error)}", error)
         else:
             entry.mark(hooks=tuple(HookInfo(*of) for of in sorted({(hook.name, hook.when) for hook in entry.hooks})))
+            if self._check and (why := self._check.surplus(entry.plugin)):
+                self._reject(entry, why)
 
     def _reject(
-        self, entry: _Entry, reason: str, error: BaseException | None = None, *, hook: str | None = None
+        self, entry: Entry, reason: str, error: BaseException | None = None, *, hook: str | None = None
     ) -> None:
         entry.mark(status="quarantined", reason=reason, error=error)
         plugin = entry.plugin
-        if self._choice.strict:
+        if self.choice.strict:
             title = f"plugin {plugin.name!r} ({plugin.title})" if plugin.distribution else plugin.title
             raise PluginError(
                 f"{title} cannot be used: {reason}",
@@ -275,7 +258,7 @@ class PluginSet:
         if plugin.distribution is None and plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
             logger.warning("%s is left out: %s", plugin.title, plugin.reason, exc_info=plugin.error)
 
-    def _configure(self, entry: _Entry, tables: Sequence[PluginTable]) -> None:
+    def _configure(self, entry: Entry, tables: Sequence[PluginTable]) -> None:
         """Settle what the hooks of a plugin get as `config`; without it, the plugin cannot be used."""
         declaring = next((hook for hook in entry.hooks if hook.name == "declare_config"), None)
         if declaring is None and not tables:
@@ -285,7 +268,7 @@ class PluginSet:
         try:
             entry.settled = settled = settle(entry.plugin, _declared(declaring), tables)
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
-            self._reject(entry, f"its declare_config failed: {_said(error)}", error, hook="declare_config")
+            self._reject(entry, f"its declare_config failed: {said(error)}", error, hook="declare_config")
             return
         if settled.problems:  # the user's fault and not the plugin's: the runtime decides whether it is an error
             why = "; ".join(settled.problems)
@@ -293,20 +276,26 @@ class PluginSet:
         elif settled.missing:
             self._reject(entry, settled.missing, ConfigError(settled.missing), hook="declare_config")
 
+    def _hold(self, entry: Entry) -> None:
+        """Take a plugin out that adds what it must not, by the lock."""
+        if self._check and entry.usable and (why := self._check.deviation(entry.plugin, entry.given)):
+            entry.given = {}
+            self._reject(entry, why)
+
     # -- collecting ------------------------------------------------------------------------------------------------
 
-    def _hooks(self, name: str) -> Iterator[tuple[Hook, _Entry]]:
+    def _hooks(self, name: str) -> Iterator[tuple[Hook, Entry]]:
         """The implementations of a hook in the order of their calls: by phase, configured order, name."""
-        ordered = sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin))
+        ordered = sorted(self._entries, key=lambda entry: self.choice.place(entry.plugin))
         pairs = [(hook, entry) for entry in ordered for hook in entry.hooks if hook.name == name]
         for hook, entry in sorted(pairs, key=lambda pair: pair[0].phase):
             if entry.usable:  # the call before may have changed that
                 yield hook, entry
 
-    def _implementation(self, hook: Hook, entry: _Entry) -> Implementation:
+    def _implementation(self, hook: Hook, entry: Entry) -> Implementation:
         return Implementation(hook.name, hook.phase, hook.function, hook.arguments, entry.plugin)
 
-    def _ask(self, kind: Kind, hook: Hook, entry: _Entry) -> None:
+    def _ask(self, kind: Kind, hook: Hook, entry: Entry) -> None:
         """Take what one implementation gives; where it fails, its plugin is taken out, with all that it gave."""
         try:
             known = entry.given.setdefault(kind, [])
@@ -315,16 +304,16 @@ class PluginSet:
                     known.append(_checked(kind, item, known))
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
             entry.given = {}
-            self._reject(entry, f"its {hook.name} failed: {_said(error)}", error, hook=hook.name)
+            self._reject(entry, f"its {hook.name} failed: {said(error)}", error, hook=hook.name)
 
-    def _contributed(self, hook: Hook, entry: _Entry) -> Iterable[object]:
+    def _contributed(self, hook: Hook, entry: Entry) -> Iterable[object]:
         given: Any = call(hook, config=entry.config, find_model=self._find_model)
         return () if given is None else given
 
     def _masks(self) -> Iterator[Contribution[Mask]]:
         """Every mask, in the order of their hooks. A plugin that has lost its own must not let text through."""
         of = [
-            (hook.phase, self._choice.place(entry.plugin), entry)
+            (hook.phase, self.choice.place(entry.plugin), entry)
             for entry in self._entries
             for hook in entry.hooks
             if hook.name == "register_masks"
@@ -336,43 +325,12 @@ class PluginSet:
 
     def _registry(self, kind: Kind, singular: str) -> Registry[Any]:
         found: dict[str, list[Contribution[Any]]] = {}
-        for entry in sorted(self._entries, key=lambda entry: self._choice.place(entry.plugin)):
+        for entry in sorted(self._entries, key=lambda entry: self.choice.place(entry.plugin)):
             for item in entry.given.get(kind, ()):
                 same = found.setdefault(item.name, [])
                 if all(other.item is not item for other in same):
                     same.append(Contribution(item, entry.plugin))
         return Registry(singular, found)
-
-
-def _timed(entry: _Entry) -> object:
-    """What the entry holds; how long it took to import is kept, also where it failed."""
-    began = time.perf_counter()
-    try:
-        return entry.load()
-    finally:
-        if entry.plugin.distribution is not None:
-            entry.mark(import_seconds=time.perf_counter() - began)
-
-
-def _of_object(item: object) -> _Entry:
-    """A plugin that the host passed as an object."""
-    kind = item if inspect.isclass(item) else type(item)
-    if isinstance(item, ModuleType):
-        return _Entry(Plugin(item.__name__, None, None, item.__name__), lambda: item)
-    return _Entry(Plugin(kind.__name__, None, None, f"{kind.__module__}:{kind.__qualname__}"), lambda: item)
-
-
-def _of_candidate(candidate: Candidate) -> _Entry:
-    plugin = Plugin(candidate.name, candidate.distribution, candidate.version, candidate.value)
-    return _Entry(plugin, candidate.load, candidate.refusal)
-
-
-def _orphaned(plugin: Plugin, error: BaseException) -> str:
-    """What to say where the module that the entry point names is itself not there, or empty."""
-    module = plugin.value.partition(":")[0].strip()
-    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-        return f"its module {module!r} is not there: {_said(error)}; reinstall or uninstall {plugin.distribution}"
-    return ""
 
 
 def _declared(hook: Hook | None) -> type | None:
@@ -400,12 +358,3 @@ def _checked(kind: Kind, item: object, known: Iterable[Any]) -> object:
     if any(other.name == name for other in known):
         raise ValueError(f"it gave two {kind} with the name {name!r}")
     return item
-
-
-def _said(error: BaseException) -> str:
-    """The exception in one line; its own text may fail, being a plugin's."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001  whatever a plugin's exception does when it is asked what it says
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

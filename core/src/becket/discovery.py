@@ -36,6 +36,7 @@ class Candidate:
         distribution: The distribution's name.
         version: Its version, `?` where its metadata has none.
         refusal: Why it must not be loaded, or empty.
+        metadata: Where the distribution's metadata lies, as `.../x-1.0.dist-info`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Candidate:
     distribution: str
     version: str
     refusal: str
+    metadata: str
     _entry_point: EntryPoint | None
 
     def load(self) -> Any:
@@ -64,13 +66,14 @@ class _Found:
     folder: str
     sound: bool
     refusal: str
+    metadata: str
     entry_points: tuple[EntryPoint, ...]
 
     def candidates(self) -> Iterator[Candidate]:
         if not self.entry_points:  # they cannot be read: the distribution stands for them, so that it is not lost
-            yield Candidate(self.name, "", self.name, self.version, self.refusal, None)
+            yield Candidate(self.name, "", self.name, self.version, self.refusal, self.metadata, None)
         for entry in self.entry_points:
-            yield Candidate(entry.name, entry.value, self.name, self.version, self.refusal, entry)
+            yield Candidate(entry.name, entry.value, self.name, self.version, self.refusal, self.metadata, entry)
 
 
 def discover(version: str, *, path: list[str] | None = None) -> list[Candidate]:
@@ -124,6 +127,7 @@ def _known(distribution: IDistribution, version: str) -> _Found | None:
         folder,
         sound=not broken,
         refusal=broken or declared.foreign or unmet_requirement(requires, version),
+        metadata=_path(distribution),
         entry_points=declared.entry_points,
     )
 
@@ -187,10 +191,14 @@ def _metadata(distribution: IDistribution) -> tuple[str, str, list[str]]:
 
 def _stem(distribution: IDistribution) -> tuple[str, str]:
     """Name and version as the folder of the metadata has them: `becket_x-1.0.dist-info`."""
-    path = getattr(distribution, "_path", None)  # no public attribute says where a distribution's metadata lies
-    stem = os.path.splitext(os.path.basename(str(path)))[0]  # noqa: PTH119, PTH122  it may lie in a zip file
+    stem = os.path.splitext(os.path.basename(_path(distribution)))[0]  # noqa: PTH119, PTH122  it may lie in a zip file
     name, _, version = stem.partition("-")
     return name.replace("_", "-"), version or "?"
+
+
+def _path(distribution: IDistribution) -> str:
+    """Where the metadata lies; no public attribute says it."""
+    return str(getattr(distribution, "_path", "")).rstrip(os.sep)
 
 
 def _distrust(folder: str) -> str:

@@ -61,6 +61,7 @@ class Plugin:
         hooks: Every hook that it implements, by name; a bare module implements `register_tools`.
         import_seconds: How long its import took, or None where it was not imported by the runtime. The first plugin
             that needs a library pays for it, and what the process has imported before costs nothing.
+        metadata: Where the metadata of its distribution lies, as `.../x-1.0.dist-info`, or None.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Plugin:
     adds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hooks: tuple[HookInfo, ...] = ()
     import_seconds: float | None = None
+    metadata: str | None = None
 
     @property
     def title(self) -> str:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from becket._driver import Driver
+    from becket._locking import LockCheck
     from becket._table import HookTable
     from becket.config import Config, ConfigReport
     from becket.discovery import Candidate
+    from becket.lock import Lock
     from becket.log import EventLog
     from becket.masks import Mask
     from becket.plugins import Contribution, HookPlace, Plugin, Registry
@@ -78,10 +80,12 @@ class Runtime:
             `allow` and `sinks` given here are used instead of what it says; `block`, `require` and `policies` are
             added to it, and `order` goes before its own.
         session_store: Where `agent.session` keeps histories; None for what a plugin gives, else for one in memory.
+        lock: What the installed plugins are held to, as a `becket.lock.Lock` or the file of one. One that is not in it
+            is not imported; one that is in it is required, as it was; see `becket.lock`. Does not concern `plugins`.
 
     Raises:
-        ConfigError: A required plugin is missing, blocked or unusable, a sink or a policy is not known, or an option
-            is none.
+        ConfigError: A required plugin is missing, blocked or unusable, a locked one is missing or not as it was, a
+            sink or a policy is not known, or an option is none.
         PluginError: With `strict`, a plugin cannot be used.
     """
 
@@ -119,6 +123,7 @@ class Runtime:
         retry: RetryPolicy | None = None,
         config: Config | None = None,
         session_store: SessionStore | None = None,
+        lock: Lock | str | os.PathLike[str] | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}; it must be 1 or above, or no sync tool could ever run")
@@ -140,11 +145,22 @@ class Runtime:
             order=(*_names("order", order), *_names("order", config.order)),
             strict=strict,
         )
+        check = None if lock is None else _check(lock)
         self._set = PluginSet(
-            plugins, _discover() if discover else (), choice, config.plugins, find_model=self._find_model
+            plugins,
+            _discover() if discover else (),
+            choice,
+            tables=config.plugins,
+            find_model=self._find_model,
+            check=check,
         )
         tools = frozenset(entry.item.name for entry in self._set.tools.contributions())
         self._config = ConfigUse(config, self._set.settled, tools)
+        if check is not None and discover and (unmet := check.unmet(self.plugins, choice)):
+            self._config.object(
+                f"the installed plugins are not those of {check.title}: {'; '.join(unmet)}. Install what is locked, "
+                f"or, if you trust what is installed, write the lock anew with 'becket lock'"
+            )
         self._make_log: Callable[[RunInfo], EventLog] = (
             make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or memory_log
         )
@@ -500,6 +516,15 @@ class Runtime:
             RuntimeError: The caller is async code in that thread.
         """
         self._portal.close(grace=grace)
+
+
+def _check(lock: Lock | str | os.PathLike[str]) -> LockCheck:
+    from becket._locking import LockCheck
+    from becket.lock import Lock
+
+    if not isinstance(lock, Lock | str | os.PathLike):
+        raise ConfigError(f"lock is {lock!r}; it takes a becket.lock.Lock, or the path of a file")
+    return LockCheck(lock if isinstance(lock, Lock) else Lock.read(lock))
 
 
 def _discover() -> list[Candidate]:

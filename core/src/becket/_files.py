@@ -8,6 +8,7 @@ import csv
 import hashlib
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, PathFinder
@@ -199,13 +200,13 @@ def _packages(modules: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, Path] = {}
     lost = []
     for module in modules:
-        spec = _outermost(module)
+        name, spec = _outermost(module)
         if spec is None or spec.origin is None:
             lost.append(f"its module {module!r} is not there")
         else:
             origin = Path(spec.origin)
             root = origin.parent if spec.submodule_search_locations is not None else origin
-            *outer, _own = spec.name.split(".")
+            *outer, _own = name.split(".")
             found.update(_tree(root, "/".join([*outer, root.name])))
     return found, lost
 
@@ -214,25 +215,28 @@ def _misplaced(found: Mapping[str, Path], names: set[str], modules: Iterable[str
     """What would be imported from elsewhere, as from a folder that is earlier on the path."""
     own = {os.path.realpath(path) for path in found.values()}
     for module in sorted({*names, *modules}):
-        spec = _outermost(module)
+        name, spec = _outermost(module)
         if spec is None:
             yield f"it cannot be said where the module {module!r} would be imported from"
         elif spec.origin is not None and os.path.realpath(spec.origin) not in own:
-            yield f"the module {spec.name!r} would be imported from {spec.origin}, which is none of its files"
+            yield f"the module {name!r} would be imported from {spec.origin}, which is none of its files"
 
 
-def _outermost(module: str) -> ModuleSpec | None:
+def _outermost(module: str) -> tuple[str, ModuleSpec | None]:
     """The first package on the way to a module that has code of its own, or the module; None where it is not there.
 
     The packages before it are namespaces, which many distributions share. Nothing is imported.
     """
-    first, *others = module.split(".")
+    name, *others = module.split(".")
     try:
-        spec = importlib.util.find_spec(first)
+        spec = importlib.util.find_spec(name)
         for part in others:
             if spec is None or spec.origin is not None or spec.submodule_search_locations is None:
                 break
-            spec = PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations))
-    except (ImportError, ValueError):  # the latter for one in `sys.modules` that does not say where it is from
-        return None
-    return spec
+            name = f"{name}.{part}"
+            # Asked for by its last name alone: for a namespace in another one, the whole name has the outer imported.
+            imported = sys.modules.get(name)
+            spec = imported.__spec__ if imported else PathFinder.find_spec(part, list(spec.submodule_search_locations))
+    except (AttributeError, ImportError, ValueError):  # the first and last for what was put into `sys.modules` by hand
+        return name, None
+    return name, spec

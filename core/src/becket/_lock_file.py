@@ -37,7 +37,7 @@ HEAD: Final = """\
 def write(lock: Lock, path: str | os.PathLike[str]) -> None:
     """See `Lock.write`."""
     path = os.fspath(path)
-    text = "\n".join([f"{HEAD}format = {FORMAT}", *(_table(one) for one in lock.distributions)])
+    text = "\n".join([f"{HEAD}format = {FORMAT}\n", *(_table(one) for one in lock.distributions)])
     scratch = ""
     try:
         handle, scratch = tempfile.mkstemp(prefix=".becket-", suffix=".lock", dir=os.path.dirname(path) or ".")  # noqa: PTH120  a text
@@ -52,7 +52,7 @@ def write(lock: Lock, path: str | os.PathLike[str]) -> None:
 
 
 def _table(one: LockedDistribution) -> str:
-    lines = ["\n[[distributions]]"]
+    lines = ["[[distributions]]"]
     lines += [f"{key} = {_text(getattr(one, key))}" for key in ("name", "version", "covers", "sha256")]
     for plugin in one.plugins:
         lines += ["\n[[distributions.plugins]]", f"name = {_text(plugin.name)}", f"value = {_text(plugin.value)}"]

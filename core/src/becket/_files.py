@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, PathFinder
 from pathlib import Path
@@ -45,12 +45,14 @@ class Files:
         hashes: The SHA-256 of each, by its path below the folder of the distribution, or of the package.
         recorded: The same as RECORD has it, empty where it has none of a file; nothing where there is no RECORD.
         problems: Why it cannot be said what would be imported. A distribution that has some cannot be locked.
+        paths: Where they lie, by the same names as in `hashes`.
     """
 
     covers: Covers
     hashes: Mapping[str, str]
     recorded: Mapping[str, str]
     problems: tuple[str, ...] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
@@ -143,7 +145,7 @@ def _hashed(
                 hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             wrong.append(f"{path} cannot be read: {error}")
-    return Files(covers, hashes, recorded, tuple(wrong))
+    return Files(covers, hashes, recorded, tuple(wrong), found)
 
 
 def _record(info: Path) -> dict[str, str]:

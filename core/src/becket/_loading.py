@@ -65,6 +65,7 @@ class PluginSet:
         check: What they are held to, or None.
 
     Attributes:
+        check: What they were held to, or None.
         choice: What the host says of them.
         tools: The tools that they contribute.
         providers: The model providers.
@@ -79,9 +80,9 @@ class PluginSet:
     """
 
     __slots__ = (
-        "_check",
         "_entries",
         "_find_model",
+        "check",
         "choice",
         "hooks",
         "masks",
@@ -103,7 +104,7 @@ class PluginSet:
         check: LockCheck | None = None,
     ) -> None:
         self.choice = choice
-        self._check = check
+        self.check = check
         self._find_model = find_model
         self._entries: list[Entry] = []
         for entry in (*map(of_object, objects), *map(of_candidate, candidates)):
@@ -196,7 +197,7 @@ class PluginSet:
         self._entries.append(entry)
         if why := self.choice.blocked(entry.plugin):
             entry.mark(status="blocked", reason=why)
-        elif why := entry.refusal or (self._check.refusal(entry.plugin) if self._check else ""):
+        elif why := entry.refusal or (self.check.refusal(entry.plugin) if self.check else ""):
             self._reject(entry, why)
         elif self._load(entry):
             others = (one for one in self._entries if one is not entry and one.usable)
@@ -236,7 +237,7 @@ class PluginSet:
             self._reject(entry, f"it could not be registered: {said(error)}", error)
         else:
             entry.mark(hooks=tuple(HookInfo(*of) for of in sorted({(hook.name, hook.when) for hook in entry.hooks})))
-            if self._check and (why := self._check.surplus(entry.plugin)):
+            if self.check and (why := self.check.surplus(entry.plugin)):
                 self._reject(entry, why)
 
     def _reject(
@@ -278,7 +279,7 @@ class PluginSet:
 
     def _hold(self, entry: Entry) -> None:
         """Take a plugin out that adds what it must not, by the lock."""
-        if self._check and entry.usable and (why := self._check.deviation(entry.plugin, entry.given)):
+        if self.check and entry.usable and (why := self.check.deviation(entry.plugin, entry.given)):
             entry.given = {}
             self._reject(entry, why)
 

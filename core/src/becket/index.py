@@ -210,12 +210,12 @@ def _key(config: Config | None) -> list[Any]:
         if hasattr(finder, "find_distributions") and package not in _FINDERS:
             raise _StaleError(f"distributions are found by {finder!r}, too")
     try:
-        here = os.getcwd()  # noqa: PTH109  a text
+        here = os.path.realpath(os.getcwd())  # noqa: PTH109  texts
     except FileNotFoundError:
-        here = ""
+        here = os.devnull  # no folder lies there
     path = [entry or here for entry in sys.path]
     files = [[file.path, _stamp(file.path)] for file in config.files] if config else []
-    lying_here = [entry for entry in path if os.path.realpath(entry) == os.path.realpath(here)]
+    lying_here = [entry for entry in path if os.path.realpath(entry) == here]
     return [VERSION, sys.version, [[entry, _stamp(entry)] for entry in path], lying_here, files]
 
 

@@ -20,7 +20,7 @@ from serving import wire_service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["command", "imports", "installed"]
+__all__ = ["MS", "command", "compiled", "imports", "installed"]
 
 MS = 1e3
 MEGABYTE = 1e6

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import discovery
 import encoding
 import memory
 import overhttp
@@ -57,6 +58,7 @@ ROWS: dict[str, Row] = {
     **_on_both("http-first", overhttp.first),
     **_on_both("http-crowd", overhttp.crowd),
     "serve-text": served.text,
+    "discovery": discovery.discovery,
     "command": processes.command,
 }
 

@@ -9,12 +9,24 @@ import shutil
 import sys
 import threading
 import traceback
+import zipfile
 from dataclasses import FrozenInstanceError
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from becket import PLUGIN_API, Agent, ConfigError, Plugin, PluginError, Runtime, ToolFinished, hookimpl, tool
+from becket import (
+    PLUGIN_API,
+    Agent,
+    ConfigError,
+    Plugin,
+    PluginError,
+    PluginFailed,
+    Runtime,
+    ToolFinished,
+    hookimpl,
+    tool,
+)
 from becket.discovery import discover
 from becket.testing import ListSink, ScriptedProvider, calls, text
 from pluggy import PluginValidationError
@@ -891,16 +903,149 @@ async def test_a_plugin_that_is_uninstalled_under_a_runtime_fails_as_a_tool_and_
 ) -> None:
     """What was imported stays; what it would still import is an error result. Another runtime does not find it."""
     part = installed.module("answer = 42")
-    installed.install("lazy", LAZY.format(part=part))
+    module = installed.install("lazy", LAZY.format(part=part))
     runtime = installed.runtime()
     agent = Agent(ScriptedProvider(calls(("lazy", {})), text("ok")), ["lazy"], runtime=runtime)
     installed.empty()
     sink = ListSink()
     assert (await agent.replace(sinks=[sink]).invoke_async("go")).text == "ok"
     (finished,) = [event for event in sink.events if isinstance(event, ToolFinished)]
-    assert (finished.result.status, "ModuleNotFoundError" in finished.result.text) == ("error", True)
+    assert finished.result.status == "error"
+    assert (
+        f"lazy failed: ModuleNotFoundError: No module named '{part}' ({module} was uninstalled or replaced while "
+        in (finished.result.text)
+    )
     assert "lazy" not in installed.runtime().tools
     assert plugin(runtime, "lazy").status == "loaded"
+
+
+LAZY_PARTS = """
+from becket import ModelFinished, hookimpl
+from becket.testing import ListSink
+
+class Parrot:
+    name = "lazy"
+    default_model = "grey"
+    def models(self):
+        return []
+    async def stream(self, request):
+        if {fails!r} == "provider":
+            with open(__file__.replace(".py", ".txt")) as file:
+                file.read()
+        yield ModelFinished("end_turn")
+    async def aclose(self):
+        pass
+
+class Sink(ListSink):
+    def open(self, run):
+        import {part}
+
+@hookimpl
+def register_providers():
+    return [Parrot()]
+
+@hookimpl
+def register_sinks():
+    return [Sink("lazy")]
+
+@hookimpl
+async def before_model_call(ctx):
+    if {fails!r} == "hook":
+        import {part}
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ("provider", "the provider 'lazy' failed: FileNotFoundError: "),
+        ("hook", "the hook before_model_call of the plugin 'lazy' (becket-lazy 1.0) failed: it raised ModuleNotFound"),
+    ],
+)
+async def test_a_provider_and_a_hook_of_what_was_uninstalled_fail_the_run_and_say_so(
+    installed: Site, fails: str, said: str
+) -> None:
+    part = installed.module("")
+    module = installed.install("lazy", LAZY_PARTS.format(part=part, fails=fails))
+    agent = Agent("lazy:grey", runtime=installed.runtime())
+    installed.empty()
+    with pytest.raises(PluginError) as caught:
+        await agent.invoke_async("go")
+    assert said in str(caught.value)
+    assert f"({module} was uninstalled or replaced while this process ran: its file " in str(caught.value)
+    assert caught.value.plugin == "lazy"
+
+
+@pytest.mark.anyio
+async def test_a_sink_of_what_was_uninstalled_is_switched_off_and_says_so(installed: Site) -> None:
+    module = installed.install("lazy", LAZY_PARTS.format(part=installed.module(""), fails="sink"))
+    seen = ListSink()
+    agent = Agent("lazy:grey", runtime=installed.runtime(), sinks=["lazy", seen])
+    installed.empty()
+    await agent.invoke_async("go")
+    (failed,) = [event for event in seen.events if isinstance(event, PluginFailed)]
+    assert f"({module} was uninstalled or replaced" in failed.error
+
+
+@pytest.mark.anyio
+async def test_an_import_that_fails_in_what_is_installed_is_told_as_it_is(
+    installed: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a zip file, whose modules are no files, and in code that has none."""
+    module = installed.install("lazy", LAZY.format(part="becket_made_never"))
+    archive = tmp_path / "zipped.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.write(tmp_path / f"{module}.py", "becket_made_zipped.py")
+    monkeypatch.syspath_prepend(archive)
+    (tmp_path / f"{module}.py").write_text(
+        "from becket import hookimpl\nfrom becket_made_zipped import lazy\n"
+        "@hookimpl\ndef register_tools():\n    return [lazy]\n"
+    )
+    bare: dict[str, Any] = {"__name__": "becket_made_bare"}
+    exec(LAZY.format(part="becket_made_never").replace("lazy", "bare"), bare)  # noqa: S102  code without a file
+    agent = Agent(
+        ScriptedProvider(calls(("lazy", {}), ("bare", {})), text("ok")),
+        ["lazy", bare["bare"]],
+        runtime=installed.runtime(),
+    )
+    sink = ListSink()
+    await agent.replace(sinks=[sink]).invoke_async("go")
+    texts = [event.result.text for event in sink.events if isinstance(event, ToolFinished)]
+    said = "failed: ModuleNotFoundError: No module named 'becket_made_never'"
+    assert sorted(texts) == [f"bare {said}", f"lazy {said}"]
+
+
+@pytest.mark.anyio
+async def test_a_file_that_a_provider_does_not_find_is_its_own_affair(installed: Site) -> None:
+    installed.install("lazy", LAZY_PARTS.format(part="none", fails="provider"))
+    with pytest.raises(FileNotFoundError):
+        await Agent("lazy:grey", runtime=installed.runtime()).invoke_async("go")
+
+
+def test_a_plugin_that_appears_is_seen_by_a_new_runtime_and_not_by_one_that_is_there(installed: Site) -> None:
+    installed.install("one", TOOL.format(name="one"))
+    before = installed.runtime()
+    installed.install("two", TOOL.format(name="two"))
+    importlib.invalidate_caches()  # both within the same tick of the folder's clock
+    after = installed.runtime()
+    assert (list(before.tools), list(after.tools)) == (["one"], ["one", "two"])
+
+
+@pytest.mark.anyio
+async def test_a_plugin_that_was_upgraded_goes_on_as_it_was_where_it_runs(installed: Site) -> None:
+    """A process has one copy of a module: a new runtime, too, has what was imported, under the new version's name."""
+    module = installed.install("one", TOOL.format(name="one"))
+    runtime = installed.runtime()
+    shutil.rmtree(installed.folder / "becket_one-1.0.dist-info")
+    (installed.folder / f"{module}.py").write_text(TOOL.format(name="newer"))
+    installed.declare("becket-one", f"one = {module}", version="2.0")
+    agent = Agent(ScriptedProvider(calls(("one", {})), text("ok")), ["one"], runtime=runtime)
+    result = await agent.invoke_async("go")
+    assert result.text == "ok"
+    importlib.invalidate_caches()
+    new = installed.runtime()
+    assert (plugin(new, "one").version, list(new.tools)) == ("2.0", ["one"])
 
 
 def test_a_plugin_that_is_uninstalled_between_being_found_and_loaded_is_quarantined(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from becket._gone import gone
 from becket._log import logger
 from becket._values import clean_text, to_json_value
 from becket.content import Document, Image, Json, MalformedArguments, ResultBlock, Text, ToolCall, ToolResult
@@ -341,7 +342,7 @@ def _failed(tool: AnyTool, call: ToolCall, error: BaseException) -> ToolResult:
             text += "\n(It may succeed later. It was not made again, since it is not known whether that would be safe.)"
         return _error(call, text)
     logger.error("tool %r raised %s", call.tool, type(error).__name__, exc_info=error)
-    return _error(call, f"{call.tool} failed: {type(error).__name__}: {error}")
+    return _error(call, f"{call.tool} failed: {type(error).__name__}: {error}{gone(error)}")
 
 
 def to_blocks(name: str, value: object) -> tuple[ResultBlock, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from becket._calls import from_outside, unwrap
+from becket._gone import gone
 from becket._log import logger
 from becket._table import Implementation
 from becket._values import clean_text
@@ -284,7 +285,7 @@ def _failure(hook: Implementation, why: str) -> PluginError:
 
 def _said(error: BaseException) -> str:
     said = ErrorInfo.of(error)
-    return said.kind if said.message == said.kind else f"{said.kind}: {said.message}"
+    return (said.kind if said.message == said.kind else f"{said.kind}: {said.message}") + gone(error)
 
 
 def _typed(hook: Implementation, given: Any, kinds: type | tuple[type, ...], wanted: str) -> Any:

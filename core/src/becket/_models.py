@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
+from becket._gone import gone
 from becket._values import clean_text
 from becket._yielded import Yielded
 from becket.effects import ModelAnswer
@@ -150,6 +151,12 @@ class ModelCalls:
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
+        except (ImportError, FileNotFoundError) as error:
+            if not (why := gone(error)):
+                raise
+            name = plan.provider.name
+            said = f"the provider {name!r} failed: {type(error).__name__}: {error}{why}"
+            raise PluginError(said, plugin=name) from error
         if self._counts:
             self._account(finished.model or model, finished)
         self._effects.release()

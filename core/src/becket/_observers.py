@@ -10,6 +10,7 @@ import anyio
 
 from becket._backend import current_backend
 from becket._calls import from_outside
+from becket._gone import gone
 from becket._log import logger
 from becket.errors import PluginError, ProtocolError
 from becket.events import Event, PluginFailed, RunFailed, RunFinished
@@ -216,7 +217,7 @@ class Observers:
     def _off(self, source: _Source, part: str, error: BaseException) -> None:
         """Show it nothing more. It is closed with the run, like the others."""
         source.off = True
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}{gone(error)}"
         said = "sink %r is switched off for this run, it failed in %s: %s"
         logger.error(said, source.name, part, text, exc_info=error)
         if not source.required:

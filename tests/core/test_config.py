@@ -479,6 +479,22 @@ def test_the_variable_goes_before_all_files(desk: Desk) -> None:
     assert (config.model, str(config.origin("model"))) == ("variable:one", "BECKET_MODEL")
 
 
+def test_a_variable_requires_and_blocks_plugins_besides_what_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('block = ["console"]\n')
+    config = load_config(path, project=False, environ={"BECKET_PLUGINS": "guard, no:wire no:agui"})
+    assert (config.require, config.block) == (("guard",), ("console", "wire", "agui"))
+    assert (str(config.origin("require")), config.settings["require"].note) == ("BECKET_PLUGINS", "")
+    assert config.settings["block"].note == f"with those of {path}"
+    assert load_config(path, project=False, environ={"BECKET_PLUGINS": " "}).block == ("console",)
+
+
+@pytest.mark.parametrize("text", ["no:", "a,openai:gpt", "no:a:b"])
+def test_a_variable_that_names_no_plugin_is_an_error(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"BECKET_PLUGINS has '.*' for a plugin; it takes names, as in 'one,no:two'"):
+        load_config(user=False, project=False, environ={"BECKET_PLUGINS": text})
+
+
 # -- what becomes of it ------------------------------------------------------------------------------------------------
 
 

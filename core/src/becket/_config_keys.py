@@ -108,6 +108,7 @@ def merged(layers: Sequence[Layer], environ: Mapping[str, str], own: str = "") -
         merging.take(layer)
     if model := environ.get("BECKET_MODEL"):
         merging.settings["model"] = Setting("model", model, Origin("environment", "BECKET_MODEL"))
+    merging.take_plugins(environ.get("BECKET_PLUGINS", ""))
     return merging.config()
 
 
@@ -146,6 +147,22 @@ class _Merging:
                     self._take(layer, f"{name}.{inner}", setting)
             else:
                 self._take(layer, name, value)
+
+    def take_plugins(self, text: str) -> None:
+        """The user's word on plugins for this process: `name` requires one, `no:name` blocks one."""
+        words = text.replace(",", " ").split()
+        blocked = tuple(word.removeprefix("no:") for word in words if word.startswith("no:"))
+        required = tuple(word for word in words if not word.startswith("no:"))
+        for key, names in (("block", blocked), ("require", required)):
+            if wrong := [name for name in names if not name or ":" in name]:
+                self.problems.append(
+                    f"BECKET_PLUGINS has {wrong[0]!r} for a plugin; it takes names, as in 'one,no:two'"
+                )
+            elif names:
+                before = self.settings[key]
+                own: Any = before.value
+                note = f"with those of {before.origin}" if own else ""
+                self.settings[key] = Setting(key, (*own, *names), Origin("environment", "BECKET_PLUGINS"), note)
 
     def _take_plugins(self, layer: Layer, value: object) -> None:
         if not isinstance(value, dict):

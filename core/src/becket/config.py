@@ -28,7 +28,8 @@ key                                  a project may          means
 A sink that a project names has no argument: it may be a file to write to, or an address to send to. What a project sets
 goes before what the user sets, and both before becket's defaults, but for limits, where the lower one counts: a project
 may narrow what the user allows, and never widen it. The variable `BECKET_MODEL` goes before all files, and what code
-says (an argument of `Agent` or `Runtime`, an option of the command line) before everything.
+says (an argument of `Agent` or `Runtime`, an option of the command line) before everything. The variable
+`BECKET_PLUGINS` adds to `require` and `block`, with commas or spaces between: `guard,no:console`.
 
 A key that is not known, a value of a wrong type, and a key that a project may not set are errors, all told at once.
 """

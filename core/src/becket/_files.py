@@ -13,22 +13,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
     from importlib.machinery import ModuleSpec
 
-__all__ = ["Covers", "Files", "Survey"]
+    from becket.lock import Covers
 
-Covers: TypeAlias = Literal["record", "packages", "archive"]
-"""What a hash is over.
-
-`record`: what the distribution's RECORD lists, what else lies in the folders of its packages, and what lies beside
-them under their names, where Python may find it first. `packages`: the packages or modules that its entry points name,
-since there is no RECORD of them: an editable install, or a package of the system. `archive`: the zip file that it is.
-"""
+__all__ = ["Files", "Survey"]
 
 _METADATA: Final = ("METADATA", "PKG-INFO", "entry_points.txt")
 """What of the metadata counts. The rest is no code, or says where and by what it was installed."""

@@ -9,10 +9,9 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
-from becket._files import Covers
 from becket._names import canonical
 from becket.errors import ConfigError
-from becket.lock import FORMAT, Lock, LockedDistribution, LockedPlugin, LockedTool
+from becket.lock import FORMAT, Covers, Lock, LockedDistribution, LockedPlugin, LockedTool
 from becket.tools import Effect, Reach
 
 if TYPE_CHECKING:

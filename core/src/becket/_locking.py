@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from becket._choice import Choice
-    from becket._files import Covers, Files
+    from becket._files import Files
+    from becket.lock import Covers
     from becket.runtime import Runtime
     from becket.tools import AnyTool
 

@@ -21,20 +21,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from becket._files import Covers
     from becket.runtime import Runtime
     from becket.tools import AnyTool, Effect, Reach
 
-__all__ = ["FORMAT", "Lock", "LockedDistribution", "LockedPlugin", "LockedTool"]
+__all__ = ["FORMAT", "Covers", "Lock", "LockedDistribution", "LockedPlugin", "LockedTool"]
 
 FORMAT: Final = 1
 """The version of the file's format."""
+
+Covers: TypeAlias = Literal["record", "packages", "archive"]
+"""What a hash is over.
+
+`record`: what the distribution's RECORD lists, what else lies in the folders of its packages, and what lies beside
+them under their names, where Python may find it first. `packages`: the packages or modules that its entry points name,
+since there is no RECORD of them: an editable install, or a package of the system. `archive`: the zip file that it is.
+"""
 
 
 @dataclass(frozen=True, slots=True)

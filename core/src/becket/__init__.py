@@ -72,6 +72,7 @@ from becket.plugins import PLUGIN_API, Plugin
 from becket.policies import Allow, Ask, Deny, Edit, Policy, Verdict
 from becket.prices import Price
 from becket.providers import (
+    KeyedProvider,
     ListingProvider,
     ModelInfo,
     ModelRequest,
@@ -125,6 +126,7 @@ __all__ = [
     "HookContext",
     "Image",
     "Json",
+    "KeyedProvider",
     "Limits",
     "ListingProvider",
     "LogReader",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
     from importlib_metadata._meta import IDistribution  # what its public functions give has no public name
 
-__all__ = ["GROUP", "Candidate", "discover", "unmet_requirement"]
+__all__ = ["GROUP", "Candidate", "PassedOver", "discover", "passed_over", "unmet_requirement"]
 
 GROUP: Final = "becket"
 
@@ -87,18 +87,48 @@ def discover(version: str, *, path: list[str] | None = None) -> list[Candidate]:
         version: The version of becket that their requirements are read against.
         path: Where to look, instead of `sys.path`.
     """
+    kept, _ = _sorted_out(version, path)
+    return sorted(kept, key=lambda one: (canonical(one.name), canonical(one.distribution), one.value))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What was found of a plugin and does not count, for programs that show what is wrong.
+
+    Attributes:
+        candidate: What does not count.
+        by: What counts in its place: the same distribution, or another one that declares the same entry point.
+    """
+
+    candidate: Candidate
+    by: Candidate
+
+
+def passed_over(version: str, *, path: list[str] | None = None) -> list[PassedOver]:
+    """What `discover` finds and passes over, since something else counts in its place."""
+    return _sorted_out(version, path)[1]
+
+
+def _sorted_out(version: str, path: list[str] | None) -> tuple[list[Candidate], list[PassedOver]]:
+    """What counts, and what does not."""
     from importlib_metadata import distributions
 
     every = distributions() if path is None else distributions(path=path)
     found = [known for one in every if (known := _known(one, version))]
-    distributed: set[str] = set()
+    distributed: dict[str, Candidate] = {}
     kept: dict[tuple[str, str], Candidate] = {}
+    passed: list[PassedOver] = []
     for known in _by_precedence(found):
-        if canonical(known.name) not in distributed:
-            distributed.add(canonical(known.name))
-            for candidate in known.candidates():
-                kept.setdefault((candidate.name, candidate.value), candidate)
-    return sorted(kept.values(), key=lambda one: (canonical(one.name), canonical(one.distribution), one.value))
+        candidates = list(known.candidates())
+        by = distributed.setdefault(canonical(known.name), candidates[0])
+        if by is not candidates[0]:
+            passed.append(PassedOver(candidates[0], by))
+            continue
+        for candidate in candidates:
+            first = kept.setdefault((candidate.name, candidate.value), candidate)
+            if first is not candidate and first.metadata != candidate.metadata:
+                passed.append(PassedOver(candidate, first))
+    return list(kept.values()), passed
 
 
 def _by_precedence(found: list[_Found]) -> list[_Found]:

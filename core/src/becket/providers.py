@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from becket.events import ModelEvent
 
 __all__ = [
+    "KeyedProvider",
     "ListingProvider",
     "ModelInfo",
     "ModelKey",
@@ -193,6 +194,22 @@ class ListingProvider(Provider, Protocol):
 
         Raises:
             ProviderError: The service refused or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class KeyedProvider(Provider, Protocol):
+    """A provider that can say, before it is called, that it could not be: a key is not set, or an address is missing."""
+
+    def check_key(self) -> None:
+        """Whether there is what every call needs, for programs that show what is wrong, such as `becket doctor`.
+
+        It looks at settings and environment variables as a call does, and asks no service: a key that there is may be
+        refused all the same. It must be cheap.
+
+        Raises:
+            ConfigError: Something is missing; the text says what, and where it is set, and shows no key.
         """
         ...
 

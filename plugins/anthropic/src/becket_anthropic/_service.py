@@ -124,6 +124,14 @@ class Service:
             after = f"&after_id={quote(page.last_id, safe='')}"
         return found
 
+    def check_key(self) -> None:
+        """Whether a request could be sent.
+
+        Raises:
+            ConfigError: There is no key.
+        """
+        self._headers(None)
+
     def _root(self) -> str:
         """The service's address, before `/v1`."""
         url = self._endpoint.base_url

@@ -94,6 +94,14 @@ class AnthropicProvider:
         """
         return self._made().stream(request)
 
+    def check_key(self) -> None:
+        """Whether there is what every call needs.
+
+        Raises:
+            ConfigError: There is no key.
+        """
+        self._made().check_key()
+
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models that the service says it has, newest first.
 

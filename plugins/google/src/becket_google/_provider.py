@@ -135,6 +135,14 @@ class GoogleProvider:
                         yield event
         yield answer.finish()
 
+    def check_key(self) -> None:
+        """Whether there is what every call needs.
+
+        Raises:
+            ConfigError: There is no key.
+        """
+        self._headers()
+
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models that the service offers and that answer requests.
 

@@ -133,6 +133,14 @@ class OpenAIProvider:
             finished = answer.finish()
         yield finished
 
+    def check_key(self) -> None:
+        """Whether there is what every call needs.
+
+        Raises:
+            ConfigError: There is no key or no address.
+        """
+        service(self.name, self._endpoint)
+
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models that the service says it has.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
     from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
+    from becket.testing.tools import ToolConformance
 
 __all__ = [
     "BatchListSink",
@@ -33,6 +34,7 @@ __all__ = [
     "Scenarios",
     "ScriptedProvider",
     "SessionStoreConformance",
+    "ToolConformance",
     "calls",
     "text",
 ]
@@ -42,6 +44,7 @@ if not TYPE_CHECKING:  # as in becket itself
         "HttpProviderConformance": "becket.testing.http_providers",
         "ProviderConformance": "becket.testing.providers",
         "SessionStoreConformance": "becket.testing.session_stores",
+        "ToolConformance": "becket.testing.tools",
     }
 
     def __getattr__(name: str) -> Any:

@@ -61,11 +61,11 @@ def agent_of(provider: Provider, request: ModelRequest, retry: RetryPolicy | Non
     )
 
 
-async def events_of(agent: Agent, prompt: str) -> tuple[list[Event], Exception | None]:
+async def events_of(agent: Agent, prompt: str, **options: Any) -> tuple[list[Event], Exception | None]:
     """The events of a run, and what it raised in the end."""
     events: list[Event] = []
     try:
-        async with agent.stream_async(prompt) as stream:
+        async with agent.stream_async(prompt, **options) as stream:
             async for event in stream:
                 events.append(event)  # noqa: PERF401  what came before an error is wanted too
     except Exception as error:  # noqa: BLE001  it is what is asked for

@@ -31,11 +31,13 @@ class Steps:
     Attributes:
         reached: Whether it was done.
         since: The waits since then, the one at which it was done included.
+        cancelled: Whether a wait was ended since then by a cancellation.
     """
 
     def __init__(self, do: Callable[[], object], *, at: int = 0) -> None:
         self.reached = False
         self.since = 0
+        self.cancelled = False
         self._waits = 0
         self._at = at
         self._do = do
@@ -56,6 +58,12 @@ class Steps:
             self.act()
         if self.reached:
             self.since += 1
+
+    def waited(self, outcome: object, error: BaseException | None) -> None:
+        """Look at what a wait has come to; trio hands an exception over as a value, to be raised further in."""
+        error = error or getattr(outcome, "error", None)
+        if self.reached and isinstance(error, anyio.get_cancelled_exc_class()):
+            self.cancelled = True
 
 
 class _Counted(Generic[_T]):
@@ -80,6 +88,7 @@ class _Counted(Generic[_T]):
                 value = yield waited
             except BaseException as raised:  # noqa: BLE001  it is raised where the wait is
                 error = raised
+            self._steps.waited(value, error)
 
 
 class Watch:

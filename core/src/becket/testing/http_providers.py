@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from abc import abstractmethod
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -18,6 +17,7 @@ from becket.errors import ConfigError, ProviderError
 from becket.events import MessageAdded, RetryScheduled, RunFailed, TextDelta, ToolCallDelta
 from becket.retries import Backoff
 from becket.testing import _replies as replies
+from becket.testing._contract import missing
 from becket.testing._model_calls import as_failures, close, closed_after, collected
 from becket.testing.loopback import LoopbackServer, Played
 from becket.testing.providers import ProviderContract, check
@@ -71,8 +71,7 @@ class HttpProviderConformance(ProviderContract):
     needed: int | None = None
     """How many pieces of `text_reply` it takes for a whole answer; None for all of them."""
 
-    @abstractmethod
-    def connect(self, base_url: str, *, key: str | None, read_seconds: float | None = None) -> Provider:
+    def connect(self, base_url: str, *, key: str | None, read_seconds: float | None = None) -> Provider:  # noqa: ARG002  to be overridden
         """A provider that asks the service at `base_url`.
 
         Args:
@@ -80,22 +79,23 @@ class HttpProviderConformance(ProviderContract):
             key: The key; None to let the provider look for one.
             read_seconds: How long the service may send nothing; None for the provider's own limit.
         """
+        raise missing(self, "connect")
 
-    @abstractmethod
     def text_reply(self) -> Played:
         """A text, in two deltas or more, each event a piece of the reply."""
+        raise missing(self, "text_reply")
 
-    @abstractmethod
     def tool_reply(self) -> Played:
         """A call of the tool `weather` with the argument `city`, each event a piece of the reply."""
+        raise missing(self, "tool_reply")
 
-    @abstractmethod
     def parallel_tool_reply(self) -> Played:
         """Two calls of it in one answer, each event a piece of the reply."""
+        raise missing(self, "parallel_tool_reply")
 
-    @abstractmethod
-    def error_reply(self, status: int, message: str) -> Played:
+    def error_reply(self, status: int, message: str) -> Played:  # noqa: ARG002  to be overridden
         """The service's error document."""
+        raise missing(self, "error_reply")
 
     def error_event(self, message: str) -> bytes | None:  # noqa: ARG002  for those that have one
         """A piece by which a stream that has begun says that the service failed; None where there is none."""

@@ -7,13 +7,11 @@ import functools
 import json
 import re
 import sys
-from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import anyio
 import anyio.to_thread
-import pytest
 
 from becket.content import Message, Text, Usage
 from becket.events import (
@@ -27,6 +25,7 @@ from becket.events import (
     ToolFinished,
 )
 from becket.providers import ModelInfo, ModelRequest, Provider, ToolSpec
+from becket.testing._contract import Contract, missing
 from becket.testing._model_calls import WAYS, Cancelled, agent_of, as_failures, closed_after, collected, events_of
 from becket.testing._watch import Watch
 
@@ -48,13 +47,11 @@ _CALLS: Final[dict[str, int]] = {"text": 0, "tool": 1, "parallel_tools": 2}
 _STOPS: Final = ("end_turn", "max_tokens", "stop_sequence", "content_filtered", "tool_use")
 
 
-class ProviderContract(ABC):
+class ProviderContract(Contract):
     """The tests of every provider; subclass `ProviderConformance` or `HttpProviderConformance`, which run them.
 
     The tests run on every event loop that the fixture `anyio_backend` names: asyncio and trio, unless it is overridden.
     """
-
-    pytestmark = pytest.mark.anyio
 
     scenarios: Sequence[Scenario] = ("text", "tool", "parallel_tools")
     """What the provider can be made to answer; a provider without tools has only `text`."""
@@ -71,9 +68,9 @@ class ProviderContract(ABC):
     patience: float = 10.0
     """Seconds that any call may take, and what is waited for after it."""
 
-    @abstractmethod
-    def playing(self, *scenarios: Scenario) -> AbstractAsyncContextManager[Provider]:
+    def playing(self, *scenarios: Scenario) -> AbstractAsyncContextManager[Provider]:  # noqa: ARG002  to be overridden
         """A provider whose model calls are answered so, in this order within a run; the last one again and again."""
+        raise missing(self, "playing")
 
     def make_request(self, scenario: Scenario) -> ModelRequest:
         """The call that is answered so."""
@@ -85,7 +82,7 @@ class ProviderContract(ABC):
         """The tokens that the answer is known to have used; None where that is not known."""
         return None
 
-    async def settled(self) -> None:  # noqa: B027  where there is no other side, there is nothing to wait for
+    async def settled(self) -> None:
         """Wait until the other side has seen that a call is over."""
 
     # -- what is said of itself ----------------------------------------------------------------------------------------
@@ -371,9 +368,9 @@ class ProviderConformance(ProviderContract):
     A provider that speaks HTTP is tested with `HttpProviderConformance`, which has these tests and more.
     """
 
-    @abstractmethod
-    def make_provider(self, *scenarios: Scenario) -> Provider:
+    def make_provider(self, *scenarios: Scenario) -> Provider:  # noqa: ARG002  to be overridden
         """A provider whose model calls are answered so, in this order within a run; the last one again and again."""
+        raise missing(self, "make_provider")
 
     @asynccontextmanager
     async def playing(self, *scenarios: Scenario) -> AsyncIterator[Provider]:

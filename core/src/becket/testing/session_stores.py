@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator  # noqa: TC003  pytest looks at the annotations of fixtures
 from typing import Final
 
@@ -25,6 +24,7 @@ from becket.content import (
     Usage,
 )
 from becket.session import SessionState, SessionStore, SessionUpdate
+from becket.testing._contract import Contract, missing
 
 __all__ = ["SessionStoreConformance"]
 
@@ -49,7 +49,7 @@ APART: Final = (
 """Ids that are easily taken for one another, or for what means something to a database or a file system."""
 
 
-class SessionStoreConformance(ABC):
+class SessionStoreConformance(Contract):
     """What every session store must do, as tests.
 
     Subclass it in a test file, and say how a store is made::
@@ -68,11 +68,9 @@ class SessionStoreConformance(ABC):
     The tests run on every event loop that the fixture `anyio_backend` names: asyncio and trio, unless it is overridden.
     """
 
-    pytestmark = pytest.mark.anyio
-
-    @abstractmethod
     def make_store(self) -> SessionStore:
         """A store that is empty."""
+        raise missing(self, "make_store")
 
     def reopen(self, store: SessionStore) -> SessionStore:
         """Another store on the same data, as another process has it; the same one where there can be no other."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
     from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
+    from becket.testing.sinks import SinkConformance
     from becket.testing.tools import ToolConformance
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Scenarios",
     "ScriptedProvider",
     "SessionStoreConformance",
+    "SinkConformance",
     "ToolConformance",
     "calls",
     "text",
@@ -44,6 +46,7 @@ if not TYPE_CHECKING:  # as in becket itself
         "HttpProviderConformance": "becket.testing.http_providers",
         "ProviderConformance": "becket.testing.providers",
         "SessionStoreConformance": "becket.testing.session_stores",
+        "SinkConformance": "becket.testing.sinks",
         "ToolConformance": "becket.testing.tools",
     }
 

@@ -9,12 +9,15 @@ import sysconfig
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
+import anyio
+
 from becket._backend import current_backend
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import FrameType, TracebackType
 
-__all__ = ["Watchdog"]
+__all__ = ["Watchdog", "kept_at"]
 
 _PAUSE: Final = 0.005
 """Seconds between two signs of life: a block that is longer by that than what is allowed is always found."""
@@ -34,14 +37,16 @@ class Watchdog:
 
     Args:
         seconds: How long the loop may be kept.
+        then: Called on the loop when it was kept for longer.
 
     Attributes:
-        found: The places at which it was kept for longer.
+        found: Where it was kept for longer; empty where it was not.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.found: list[str] = []
+    def __init__(self, seconds: float, then: Callable[[], None]) -> None:
+        self.found = ""
         self._seconds = seconds
+        self._then = then
         self._stop = threading.Event()
         self._sign = threading.Event()
 
@@ -66,8 +71,25 @@ class Watchdog:
             if self._stop.is_set() or self._sign.wait(self._seconds):
                 continue
             if place := _place(sys._current_frames().get(self._loop)):  # noqa: SLF001  the documented way to it
-                self.found.append(place)
+                self.found = place
+                self._backend.post(self._then)
+                return
             self._sign.wait()
+
+
+async def kept_at(seconds: float, work: Callable[[], Awaitable[object]]) -> str:
+    """Where `work` keeps the event loop for longer than this; empty where it does not.
+
+    It is done once more where it did: what is late for once, on a machine that is busy, does not count.
+    """
+    found = ""
+    for _ in range(2):
+        with anyio.CancelScope() as scope, Watchdog(seconds, scope.cancel) as watchdog:
+            await work()
+        found = watchdog.found
+        if not found:
+            break
+    return found
 
 
 def _place(frame: FrameType | None) -> str:

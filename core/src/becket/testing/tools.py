@@ -14,7 +14,7 @@ from becket.agent import Agent
 from becket.errors import ToolError
 from becket.events import ToolFinished
 from becket.runtime import Runtime
-from becket.testing._blocking import Watchdog
+from becket.testing._blocking import kept_at
 from becket.testing._calling import LaterContext, backends, called, cancelled_at, context_of
 from becket.testing._contract import Contract, missing, must, not_looked_at
 from becket.testing._model_calls import as_failures, events_of
@@ -151,17 +151,11 @@ class ToolConformance(Contract):
         """An async tool waits with `await`, and does what takes long in a thread: all other runs wait for it else."""
         for tool, arguments in self._calls():
             await self._call(tool, arguments)  # what is imported and made for the first call may take a while
-            found: list[str] = []
-            for _ in range(2):  # one that is late for once, on a machine that is busy, does not count
-                with Watchdog(self.blocks) as watchdog:
-                    await self._call(tool, arguments)
-                found = watchdog.found
-                if not found:
-                    break
+            found = await kept_at(self.blocks, functools.partial(self._call, tool, arguments))
             must(
                 not found,
                 f"{_shown(tool, arguments)}: it keeps the event loop from everything else, for more than "
-                f"{self.blocks:g} s, at {found and found[0]}; await something, use anyio.to_thread.run_sync, or write "
+                f"{self.blocks:g} s, at {found}; await something, use anyio.to_thread.run_sync, or write "
                 f"`def` without async: such a tool runs in a thread",
             )
 

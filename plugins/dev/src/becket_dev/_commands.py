@@ -12,14 +12,17 @@ from becket_dev._names import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from becket import Plugin
+
     from becket_dev._names import Kind
+    from becket_dev._source import SourceFile
 
 __all__ = ["commands"]
 
 
 def commands() -> Iterable[click.Command]:
     """All of them."""
-    return [new_command]
+    return [new_command, dev_command]
 
 
 @click.command("new")
@@ -54,3 +57,52 @@ def new_command(kind: str, name: str, into: Path) -> None:
     click.echo("Next:")
     for command in next_commands(folder, names, one):
         click.echo(f"  {command}")
+
+
+@click.command("dev", context_settings={"allow_interspersed_args": False})
+@click.option("--watch", is_flag=True, help="Run the command again whenever the file has changed, until Ctrl-C.")
+@click.argument("file", metavar="FILE.py", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[str, ...]) -> None:
+    """Run another command with a single FILE as a plugin, without a package.
+
+    'becket dev weather.py -- run -t weather "..."' runs an agent that has the tool of the file. A module with '@tool'
+    functions is a plugin, and so is one with hooks.
+
+    'becket dev weather.py -- serve -t weather' serves it; when the file changes, new runs have the new version, and
+    runs that go on keep theirs. A version that cannot be used is said, and the one before is served on.
+
+    Without a command it says what the file adds.
+    """
+    from becket_dev import _following
+    from becket_dev._source import SourceFile, installed, usable
+
+    if command[:1] == ("--",):
+        command = command[1:]
+    if command and command[0].startswith("-"):
+        raise click.UsageError(f"{command[0]!r} comes before the file, or after a command.", ctx)
+    source = SourceFile.of(file)
+    if watch and not _following.is_watched():
+        ctx.exit(_following.watch(source))
+    adds = usable(source.load())
+    if not command:
+        _tell_adds(source, adds)
+        return
+    root = ctx.find_root()
+    group = cast("click.Group", root.command)
+    with installed(source), _following.followed(source):
+        code = group.main(list(command), prog_name=root.info_name, standalone_mode=False, obj=root.obj)
+    ctx.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_adds(source: SourceFile, plugin: Plugin) -> None:
+    click.echo(f"{source.path.name} is a plugin. It adds:")
+    for kind, names in plugin.adds.items():
+        click.echo(f"  {kind}: {', '.join(names)}")
+    if not plugin.adds:
+        click.echo("  nothing that has a name")
+    if plugin.reason:
+        click.echo(f"It is not in use: {plugin.reason}.")
+    use = f"-t {plugin.adds['tools'][0]} " if "tools" in plugin.adds else ""
+    click.echo(f'Next:\n  becket dev {source.path.name} -- run {use}"..."')

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from becket_dev._names import Kind, Names
 
 __all__ = ["commands"]
 
 _USES: Final[dict[Kind, str]] = {
     "tool": 'becket run -t {identifier} "How many words has this sentence?"',
-    "provider": 'becket run -m {name} "Hello there"',
-    "sink": 'becket run --sink {name} "Hello there"',
+    "provider": 'becket run -m {name}:echo "Hello there"',
+    "sink": 'becket run --sink {name}:events.jsonl "Hello there"',
     "policy": "becket plugins",
     "wire": "becket serve",
 }
@@ -26,25 +25,19 @@ _USES: Final[dict[Kind, str]] = {
 
 def commands(folder: Path, names: Names, kind: Kind) -> list[str]:
     """Go there; install it in place, with what its tests need, and run them; use it."""
+    programs = _programs()
+    installer = f"{programs}pip install"
+    if importlib.util.find_spec("pip") is None:
+        installer = f"uv pip install --python {programs}python" if programs else "uv pip install"
     return [
         f"cd {shlex.quote(str(folder))}",
-        f"{_install()} -e . pytest trio && {_pytest()}",
-        _USES[kind].format(name=names.name, identifier=names.identifier),
+        f"{installer} -e . pytest trio && {programs}pytest",
+        programs + _USES[kind].format(name=names.name, identifier=names.identifier),
     ]
 
 
-def _install() -> str:
-    """The installer of the environment that this interpreter is in, as it is called from there."""
-    if importlib.util.find_spec("pip") is None:
-        return "uv pip install" if _is_active() else f"uv pip install --python {shlex.quote(sys.executable)}"
-    return "pip install" if _is_active() else f"{shlex.quote(sys.executable)} -m pip install"
-
-
-def _pytest() -> str:
-    return "pytest" if _is_active() else f"{shlex.quote(sys.executable)} -m pytest"
-
-
-def _is_active() -> bool:
-    """Whether the commands of this environment are those that a shell finds."""
-    path = os.environ.get("PATH", "").split(os.pathsep)
-    return any(folder and os.path.samefile(folder, os.path.dirname(sys.executable)) for folder in path[:1])  # noqa: PTH120, PTH121
+def _programs() -> str:
+    """The folder of this environment's programs, up to its slash; empty where a shell finds them by their names."""
+    own = Path(sys.executable).parent
+    found = shutil.which("becket")
+    return "" if found is not None and Path(found).parent == own else shlex.quote(f"{own}/")

@@ -250,6 +250,39 @@ def socket_is_open(url: str) -> bool:
     return True
 
 
+def test_sigusr1_has_new_runs_take_what_is_there_then(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """A run that goes on keeps what it began with, and a conversation what was said in it."""
+    config = tmp_path / "becket.toml"
+    config.write_text('system_prompt = "Before: "\n[plugins.serve.limits]\ngrace = 0.2\n', encoding="utf-8")
+    with serve(BECKET_CONFIG=str(config)) as server:
+        assert server.post("/stream", {"prompt": "hi", "session_id": "one"}).read() == b"Before: world."
+        held = server.post("/events", {"prompt": "held"})
+        assert b"run_started" in held.readline() + held.readline()
+        config.write_text('system_prompt = "After: "\n', encoding="utf-8")
+        server.process.send_signal(signal.SIGUSR1)
+        assert server.said("anew") == "becket: agent (acted:model) was made anew, for new runs\n"
+        # As the first prompt of a conversation, this one would have a tool called.
+        assert server.post("/stream", {"prompt": "change", "session_id": "one"}).read() == b"After: world."
+        server.process.send_signal(signal.SIGINT)
+        assert b"run_finished" in held.read()
+        assert server.end() == (0, "cleaned up\n")
+
+
+def test_what_cannot_be_made_anew_is_said_and_the_one_before_is_served_on(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = tmp_path / "becket.toml"
+    config.write_text('system_prompt = "Before: "\n', encoding="utf-8")
+    with serve(BECKET_CONFIG=str(config)) as server:
+        assert server.post("/stream", {"prompt": "hi"}).read() == b"Before: world."
+        config.write_text("policies = 7\n", encoding="utf-8")
+        server.process.send_signal(signal.SIGUSR1)
+        said = server.said("anew")
+        assert "the one before is served on" in said
+        assert "policies" in said
+        assert server.post("/stream", {"prompt": "hi"}).read() == b"Before: world."
+
+
 def test_a_name_stands_for_its_addresses_on_this_machine(serve: Callable[..., Any]) -> None:
     """`localhost` is two, and one of them where there is no IPv6; the port is the same."""
     with serve("--host", "localhost") as server:

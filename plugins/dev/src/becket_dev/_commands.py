@@ -84,7 +84,8 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
         raise click.UsageError(f"{command[0]!r} comes before the file, or after a command.", ctx)
     source = SourceFile.of(file)
     if watch and not _following.is_watched():
-        ctx.exit(_following.watch(source))
+        _following.watch(source)
+        return
     adds = usable(source.load())
     if not command:
         _tell_adds(source, adds)

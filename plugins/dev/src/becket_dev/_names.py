@@ -58,7 +58,7 @@ class Names:
         """
         if not _NAME.fullmatch(given):
             raise click.UsageError(
-                f"{given!r} is no name for a package: letters, digits, '-', '_' and '.', a letter or digit first and last."
+                f"{given!r} is no name for a package; one has letters and digits, and between them '-', '_' and '.'."
             )
         name = re.sub(r"[-_.]+", "-", given).lower().removeprefix(_PREFIX)  # PEP 503
         identifier = name.replace("-", "_")
@@ -74,11 +74,6 @@ class Names:
             )
         title = "".join(part.capitalize() for part in name.split("-"))
         return cls(name, identifier, f"{_PREFIX}{name}", f"becket_{identifier}", title)
-
-    @property
-    def given(self) -> str:
-        """What the thing is called that the plugin gives, where it is used by name."""
-        return self.name
 
 
 def check_free(names: Names, kind: Kind) -> None:

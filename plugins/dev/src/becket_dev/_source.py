@@ -87,7 +87,8 @@ class SourceFile:
             else:
                 sys.modules[self.module] = before
             if isinstance(error, Exception | SystemExit):
-                raise PluginError(f"{self.path.name} cannot be used: {self._told(error)}", plugin=self.module) from error
+                told = f"{self.path.name} cannot be used: {self._told(error)}"
+                raise PluginError(told, plugin=self.module) from error
             raise
         return module
 
@@ -95,8 +96,9 @@ class SourceFile:
         """What is wrong with the file, and in which line."""
         if isinstance(error, PluginError):
             return str(error).partition(" cannot be used: ")[2] or str(error)
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(self.path)]
-        if isinstance(error, SyntaxError) and error.filename == str(self.path):
+        path, frames = str(self.path), traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == path]
+        if isinstance(error, SyntaxError) and error.filename == path:
             lines, error = [error.lineno], type(error)(error.msg)
         where = f"line {lines[-1]}: " if lines else ""
         return f"{where}{type(error).__name__}: {error}"

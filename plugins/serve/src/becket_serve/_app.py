@@ -137,6 +137,7 @@ class Served:
     def __init__(self, agents: Sequence[Agent], clients: Clients, names: Names, limits: ServeLimits) -> None:
         self.runtime: Runtime = agents[0].runtime
         self.runs = Runs(agents, limits)
+        self._later: list[Runtime] = []
         self._sockets = Sockets(self.runs)
         self._routes = Routes(self.runs)
         self._clients = clients
@@ -159,10 +160,24 @@ class Served:
         made.state.becket = self
         return made
 
+    def renew(self, agent: Agent) -> None:
+        """Serve another agent in the place of the only one, under its name: new runs take it, others keep theirs.
+
+        The wires and their routes stay those of the first one's runtime.
+
+        Raises:
+            ConfigError: It has no model.
+        """
+        self.runs.renew([agent])
+        self._later.append(agent.runtime)
+
     async def close(self) -> None:
         """Take no more runs, and let those that go on come to their end; see `ServeLimits.grace`."""
         await self.runs.drain(self.runs.limits.grace)
         await self._sockets.close()
+        while self._later:
+            async with self._later.pop():  # its providers let go of what they keep for this event loop
+                pass
 
     # -- the wires -------------------------------------------------------------------------------------------------
 

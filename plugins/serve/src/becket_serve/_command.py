@@ -65,6 +65,9 @@ def serve_command(settings: Settings) -> click.Command:
 
         A server that others than this machine can reach needs tokens: from --token-file, from the variable
         BECKET_SERVE_TOKEN, or from 'tokens' under [plugins.serve] in your configuration.
+
+        The signal SIGUSR1 has it make the agent anew, of the plugins and the configuration that are there then: new
+        runs take it, and runs that go on keep theirs.
         """
         _serve(settings, given)
 
@@ -92,18 +95,24 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
             origins=[*settings.origins, *given["origins"]],
             limits=settings.limits,
         )
-        server = Server(application)
+        server = Server(application, renewed=lambda: _agent(given, before=agent))
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         click.echo(f"becket: {agent.name} ({agent.model}) is served at http://{host}:{address[1]}", err=True)
         server.run(sockets=sockets)
 
 
-def _agent(given: dict[str, Any]) -> Agent:
+def _agent(given: dict[str, Any], *, before: Agent | None = None) -> Agent:
+    """The agent; one that comes after another has its sessions.
+
+    Raises:
+        BecketError: It cannot be made.
+    """
+    store = None if before is None else before.runtime.session_store
     choice: Sequence[str] = given["plugins"]
     block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
     require = [name for name in choice if not name.startswith("no:")]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print while they are imported
-        runtime = Runtime(block=block, require=require, config=load_config())
+        runtime = Runtime(block=block, require=require, config=load_config(), session_store=store)
     for plugin in runtime.plugins:
         if plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
             click.echo(f"becket: plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}", err=True)

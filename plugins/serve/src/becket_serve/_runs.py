@@ -56,6 +56,14 @@ class Runs:
         self.limits = limits
         self.closing = False
         self._runs: dict[str, Run] = {}
+        self.renew(agents)
+
+    def renew(self, agents: Sequence[Agent]) -> None:
+        """Take these for new runs; runs that go on keep theirs.
+
+        Raises:
+            ConfigError: As above; nothing has changed then.
+        """
         self._asked = {
             (agent.name, asks): self._prepared(agent, asks=asks) for agent in agents for asks in (True, False)
         }

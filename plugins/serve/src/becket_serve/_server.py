@@ -9,13 +9,17 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+import click
 import uvicorn
+from anyio import to_thread
+from becket import BecketError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from becket import Agent
     from starlette.applications import Starlette
 
 __all__ = ["Server"]
@@ -30,11 +34,15 @@ class Server(uvicorn.Server):
     The first SIGINT or SIGTERM stops it: it accepts nobody, lets runs finish for a while, cancels the others, and sends
     what they have said at last. The second one ends the process at once.
 
+    SIGUSR1 has the agent made anew; where that fails, the one before is served on. (SIGHUP, which others take for it,
+    comes also when a terminal is closed, and a server that was started there is to end with it.)
+
     Args:
         app: What `becket_serve.app` has made.
+        renewed: Makes the agent anew, in a worker thread; None for a server whose agent stays.
     """
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, *, renewed: Callable[[], Agent] | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -48,7 +56,32 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._renewed = renewed
+        self._wanted = False
         self._signalled = False
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is to be done now and then, ten times a second."""
+        if self._wanted and self._renewed is not None:
+            self._wanted = False
+            await self._renew(self._renewed)
+        return await super().on_tick(counter)
+
+    async def _renew(self, made: Callable[[], Agent]) -> None:
+        from becket_serve._app import served
+
+        try:
+            agent = await to_thread.run_sync(made)
+            served(self._app).renew(agent)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it: there is one that works
+            said = f"{error}" if isinstance(error, BecketError) else f"{type(error).__name__}: {error}"
+            click.echo(f"becket: the agent cannot be made anew, and the one before is served on: {said}", err=True)
+        else:
+            click.echo(f"becket: {agent.name} ({agent.model}) was made anew, for new runs", err=True)
+
+    def handle_renewal(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a handler's
+        """Have it made anew."""
+        self._wanted = True
         logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -72,9 +105,10 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before: dict[int, Any] = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        handlers: dict[int, Any] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self.handle_exit)
+        if self._renewed is not None and hasattr(signal, "SIGUSR1"):
+            handlers[signal.SIGUSR1] = self.handle_renewal
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:

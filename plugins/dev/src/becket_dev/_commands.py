@@ -80,7 +80,7 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
 
     if command[:1] == ("--",):
         command = command[1:]
-    if command and command[0].startswith("-"):
+    elif command and command[0].startswith("-"):
         raise click.UsageError(f"{command[0]!r} comes before the file, or after a command.", ctx)
     source = SourceFile.of(file)
     if watch and not _following.is_watched():

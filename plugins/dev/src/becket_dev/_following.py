@@ -17,6 +17,7 @@ from becket import PluginError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
     from becket_dev._source import SourceFile
 
@@ -84,7 +85,7 @@ def _taken(source: SourceFile, version: int) -> None:
     except PluginError as error:
         _say(f"{error}. The version before is served on")
         return
-    _say(f"{source.path.name} has changed: version {version} is there for new runs")
+    _say(f"{source.path.name} has changed: version {version} is loaded")
     main = threading.main_thread().ident
     if main is not None and _serves():
         signal.pthread_kill(main, signal.SIGUSR1)
@@ -101,20 +102,32 @@ def is_watched() -> bool:
 
 
 def watch(source: SourceFile) -> None:
-    """Run this command line in a process of its own, again and again: whenever the file has changed, until Ctrl-C."""
+    """Run this command line in a process of its own, again and again: whenever the file has changed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which the process has got too, and has ended by.
+        SystemExit: SIGTERM, which the process was sent as well.
+    """
     stamp = Stamp(source.path)
     command = [sys.executable, *sys.orig_argv[1:]]
+    signal.signal(signal.SIGTERM, _terminated)
     while True:
         process = subprocess.Popen(command, env={**os.environ, _WATCHED: "1"})  # noqa: S603  what the user has typed
         try:
             process.wait()
-            _say(f"waits for a change of {source.path.name}; Ctrl-C ends")
-            while not stamp.changed():
-                time.sleep(_PERIOD)
-        except KeyboardInterrupt:  # the process has got it too
+        except SystemExit:
+            process.terminate()
+            raise
+        finally:
             process.wait()
-            return
+        _say(f"waits for a change of {source.path.name}; Ctrl-C ends")
+        while not stamp.changed():
+            time.sleep(_PERIOD)
         _say(f"{source.path.name} has changed")
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _say(message: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["commands"]
 
 _USES: Final[dict[Kind, str]] = {
-    "tool": 'becket run -t {identifier} "How many words has this sentence?"',
+    "tool": 'becket run -t {identifier} "Count the words of: to be or not to be"',
     "provider": 'becket run -m {name}:echo "Hello there"',
     "sink": 'becket run --sink {name}:events.jsonl "Hello there"',
     "policy": "becket plugins",

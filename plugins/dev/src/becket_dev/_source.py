@@ -6,6 +6,7 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import keyword
+import os
 import re
 import sys
 import tempfile
@@ -27,6 +28,9 @@ __all__ = ["SourceFile", "installed"]
 
 _VERSION: Final = "dev"
 """What stands where a distribution has its version."""
+
+
+_CACHE: Final = "BECKET_CACHE"
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -142,7 +146,12 @@ def installed(source: SourceFile) -> Iterator[None]:
         entry = f"[becket]\n{source.module} = {source.module}\n"
         (info / "entry_points.txt").write_text(entry, encoding="utf-8")
         sys.path.append(folder)
+        cache = os.environ.get(_CACHE)
+        os.environ[_CACHE] = "0"  # an index of what is here for a moment would help nobody
         try:
             yield
         finally:
             sys.path.remove(folder)
+            del os.environ[_CACHE]
+            if cache is not None:
+                os.environ[_CACHE] = cache

@@ -129,17 +129,26 @@ def test_the_smallest_plugin_builds_installs_and_is_found(tmp_path: Path) -> Non
     assert run(sys.executable, "-c", use, cwd=tmp_path, PYTHONPATH=site) == "HI\n"
 
 
-def test_the_plugin_of_the_tutorial_is_installed_and_used(tmp_path: Path) -> None:
+def test_the_plugin_of_the_tutorial_is_installed_tested_and_used(tmp_path: Path) -> None:
+    """As `becket new` makes it, which is what the page shows."""
+    run(sys.executable, "-m", "becket_cli", "new", "tool", "word-count", cwd=tmp_path)
+    project = tmp_path / "becket-word-count"
     for name, _, text in steps(PLUGIN):
-        if name:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text(text, encoding="utf-8")
-    site = installed(tmp_path / "becket-words", tmp_path)
+        if name.startswith(project.name):
+            assert (tmp_path / name).read_text(encoding="utf-8") == text
+    install = ("uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--target", tmp_path / "site", project)
+    run(*install, cwd=tmp_path)
+    site = str(tmp_path / "site")
+    tested = ("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+    output = run(sys.executable, "-m", *tested, cwd=project, PYTHONPATH=site)
+    (passed,) = re.findall(r"^(\d+) passed", output, re.MULTILINE)
+    assert f"Some {int(passed) // 10}0 tests pass" in PLUGIN.read_text(encoding="utf-8")
     (command,) = [
         line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")
     ]
-    asked = ["run", "-q", "-t", "count_words", command.split('"')[1]]
-    assert run(sys.executable, "-m", "becket_cli", *asked, cwd=tmp_path, PYTHONPATH=site) == "6\n"
+    asked = ["run", "-q", "-t", "word_count", command.split('"')[1]]
+    output = run(sys.executable, "-m", "becket_cli", *asked, cwd=tmp_path, PYTHONPATH=site)
+    assert output == '{"words": 6, "characters": 18}\n'
 
 
 def test_the_page_of_events_names_every_event_and_field() -> None:

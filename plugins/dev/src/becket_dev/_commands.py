@@ -41,7 +41,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
     'becket new tool weather' makes the folder becket-weather: the module becket_weather, the tool 'weather' in it,
     tests that pass as they are, and what it takes to install and to publish it. Nothing is overwritten.
     """
-    from becket_dev._names import Names, check_free
+    from becket_dev._names import Names, called, check_free
     from becket_dev._next import commands as next_commands
     from becket_dev._project import make, rendered
 
@@ -51,7 +51,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
     content = rendered(names, one)
     check_free(names, one)
     make(folder, content)
-    click.echo(f"{folder} is there: the {kind} {names.name!r} in the plugin {names.name!r}.")
+    click.echo(f"{folder} is there: the {kind} {called(names, one)!r} in the plugin {names.name!r}.")
     for path in content:
         click.echo(f"  {path}")
     click.echo("Next:")

@@ -16,7 +16,7 @@ from becket import Runtime, __version__
 if TYPE_CHECKING:
     from becket.plugins import Registry
 
-__all__ = ["KINDS", "Kind", "Names", "becket_range", "check_free"]
+__all__ = ["KINDS", "Kind", "Names", "becket_range", "called", "check_free"]
 
 Kind: TypeAlias = Literal["tool", "provider", "sink", "policy", "wire"]
 """What the plugin gives."""
@@ -76,6 +76,11 @@ class Names:
         return cls(name, identifier, f"{_PREFIX}{name}", f"becket_{identifier}", title)
 
 
+def called(names: Names, kind: Kind) -> str:
+    """What the thing is called that the plugin gives: a tool's name is that of its function."""
+    return names.identifier if kind == "tool" else names.name
+
+
 def check_free(names: Names, kind: Kind) -> None:
     """Refuse names that something installed has: two of a name would be an error for everybody who has both.
 
@@ -98,7 +103,7 @@ def check_free(names: Names, kind: Kind) -> None:
         "policy": runtime.available_policies,
         "wire": runtime.wires,
     }
-    what = names.identifier if kind == "tool" else names.name
+    what = called(names, kind)
     for one in registries[kind].contributions():
         if one.item.name == what:
             raise click.UsageError(

@@ -9,15 +9,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from becket_dev._names import called
+
 if TYPE_CHECKING:
     from becket_dev._names import Kind, Names
 
 __all__ = ["commands"]
 
 _USES: Final[dict[Kind, str]] = {
-    "tool": 'becket run -t {identifier} "Count the words of: to be or not to be"',
-    "provider": 'becket run -m {name}:echo "Hello there"',
-    "sink": 'becket run --sink {name}:events.jsonl "Hello there"',
+    "tool": 'becket run -t {} "Count the words of: to be or not to be"',
+    "provider": 'becket run -m {}:echo "Hello there"',
+    "sink": 'becket run --sink {}:events.jsonl "Hello there"',
     "policy": "becket plugins",
     "wire": "becket serve",
 }
@@ -32,7 +34,7 @@ def commands(folder: Path, names: Names, kind: Kind) -> list[str]:
     return [
         f"cd {shlex.quote(str(folder))}",
         f"{installer} -e . pytest trio && {programs}pytest",
-        programs + _USES[kind].format(name=names.name, identifier=names.identifier),
+        programs + _USES[kind].format(called(names, kind)),
     ]
 
 

@@ -142,7 +142,7 @@ def test_a_wrong_command_line_is_said(arguments: list[str], why: str, tmp_path: 
         ("3d.py", "cannot be a module"),
         ("json.py", "it comes with Python"),
         ("pytest.py", "another module 'pytest'"),
-        ("__main__.py", "another module '__main__'"),
+        ("__init__.py", "a part of a package"),
     ],
 )
 def test_a_file_takes_the_place_of_no_other_module(name: str, why: str, tmp_path: Path) -> None:

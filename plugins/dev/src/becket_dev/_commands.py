@@ -11,8 +11,7 @@ from becket_dev._names import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from becket import Plugin
+    from types import ModuleType
 
     from becket_dev._names import Kind
     from becket_dev._source import SourceFile
@@ -76,7 +75,7 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
     Without a command it says what the file adds.
     """
     from becket_dev import _following
-    from becket_dev._source import SourceFile, installed, usable
+    from becket_dev._source import SourceFile, installed
 
     if command[:1] == ("--",):
         command = command[1:]
@@ -86,9 +85,9 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
     if watch and not _following.is_watched():
         _following.watch(source)
         return
-    adds = usable(source.load())
+    module = source.load()
     if not command:
-        _tell_adds(source, adds)
+        _tell_adds(source, module)
         return
     root = ctx.find_root()
     group = cast("click.Group", root.command)
@@ -97,13 +96,19 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
     ctx.exit(code if isinstance(code, int) else 0)
 
 
-def _tell_adds(source: SourceFile, plugin: Plugin) -> None:
+def _tell_adds(source: SourceFile, module: ModuleType) -> None:
+    from becket import hookspecs
+
+    from becket_dev._source import usable
+
+    plugin = usable(module)
+    given = {kind: names for kind, names in plugin.adds.items() if kind != "hooks"}
+    given["hooks"] = tuple(name for name in hookspecs.__all__ if callable(getattr(module, name, None)))
     click.echo(f"{source.path.name} is a plugin. It adds:")
-    for kind, names in plugin.adds.items():
-        click.echo(f"  {kind}: {', '.join(names)}")
-    if not plugin.adds:
-        click.echo("  nothing that has a name")
+    for kind, names in given.items():
+        if names:
+            click.echo(f"  {kind}: {', '.join(names)}")
     if plugin.reason:
         click.echo(f"It is not in use: {plugin.reason}.")
-    use = f"-t {plugin.adds['tools'][0]} " if "tools" in plugin.adds else ""
+    use = f"-t {given['tools'][0]} " if "tools" in given else ""
     click.echo(f'Next:\n  becket dev {source.path.name} -- run {use}"..."')

@@ -65,6 +65,10 @@ class SourceFile:
         module = re.sub(r"[-.]", "_", path.stem)
         if path.suffix != ".py" or not module.isidentifier() or keyword.iskeyword(module):
             raise click.UsageError(f"{path.name!r} cannot be a module; it takes a name such as weather.py.")
+        if module.startswith("__"):
+            raise click.UsageError(
+                f"{path.name!r} is a part of a package; install that in place: pip install -e FOLDER."
+            )
         other = _origin(module)
         if other and other != str(path):
             raise click.UsageError(f"there is another module {module!r} ({other}); give the file another name.")

@@ -7,7 +7,6 @@ import importlib.util
 import keyword
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import click
@@ -87,6 +86,8 @@ def check_free(names: Names, kind: Kind) -> None:
     Raises:
         click.UsageError: One is taken.
     """
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group="becket"):
         if re.sub(r"[-_.]+", "-", entry.name).lower() == names.name:
             whose = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value

@@ -140,9 +140,7 @@ def test_the_plugin_of_the_tutorial_is_installed_tested_and_used(tmp_path: Path)
     run(*install, cwd=tmp_path)
     site = str(tmp_path / "site")
     tested = ("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
-    output = run(sys.executable, "-m", *tested, cwd=project, PYTHONPATH=site)
-    (passed,) = re.findall(r"^(\d+) passed", output, re.MULTILINE)
-    assert f"Some {int(passed) // 10}0 tests pass" in PLUGIN.read_text(encoding="utf-8")
+    run(sys.executable, "-m", *tested, cwd=project, PYTHONPATH=site)
     (command,) = [
         line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")
     ]

@@ -140,7 +140,10 @@ def test_the_plugin_of_the_tutorial_is_installed_tested_and_used(tmp_path: Path)
     run(*install, cwd=tmp_path)
     site = str(tmp_path / "site")
     tested = ("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
-    run(sys.executable, "-m", *tested, cwd=project, PYTHONPATH=site)
+    output = run(sys.executable, "-m", *tested, cwd=project, PYTHONPATH=site)
+    (passed,) = re.findall(r"^(\d+) passed", output, re.MULTILINE)
+    assert "A good dozen of tests" in PLUGIN.read_text(encoding="utf-8")
+    assert 12 < int(passed) < 24
     (command,) = [
         line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")
     ]

@@ -71,10 +71,8 @@ def test_its_own_tests_pass(made: Path) -> None:
     tests = sorted(made.glob("*/tests"))
     assert len(tests) == len(KINDS)
     output = run(made, "pytest", "-v", "-p", "no:schemathesis", "-p", "no:cacheprovider", "-W", "error", *tests)
-    held = {
-        match[1] for match in re.finditer(r"^becket-([\w-]+)/\S+::TestConformance::\S+ PASSED", output, re.MULTILINE)
-    }
-    assert held == {Names.of(GIVEN[kind], kind).name for kind in ("provider", "tool")}
+    held = set(re.findall(r"test_(\w+)\.py::TestConformance::\S+ PASSED", output))
+    assert held == {Names.of(GIVEN[kind], kind).identifier for kind in ("provider", "tool")}
 
 
 def test_it_is_linted_and_formatted_as_this_repository_is(made: Path) -> None:

@@ -85,13 +85,14 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
     if watch and not _following.is_watched():
         _following.watch(source)
         return
+    stamp = _following.Stamp(source.path)
     module = source.load()
     if not command:
         _tell_adds(source, module)
         return
     root = ctx.find_root()
     group = cast("click.Group", root.command)
-    with installed(source), _following.followed(source):
+    with installed(source), _following.followed(source, stamp):
         code = group.main(list(command), prog_name=root.info_name, standalone_mode=False, obj=root.obj)
     ctx.exit(code if isinstance(code, int) else 0)
 

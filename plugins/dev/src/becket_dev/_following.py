@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from becket_dev._source import SourceFile
 
-__all__ = ["followed", "is_watched", "watch"]
+__all__ = ["Stamp", "followed", "is_watched", "watch"]
 
 _PERIOD: Final = 0.25
 """Seconds between two looks at the file: one `stat` each."""
@@ -54,14 +54,17 @@ class Stamp:
 
 
 @contextlib.contextmanager
-def followed(source: SourceFile) -> Iterator[None]:
+def followed(source: SourceFile, stamp: Stamp) -> Iterator[None]:
     """Load the file anew whenever it changes, and have a command that serves take it.
 
     Such a command is one that takes the signal SIGUSR1, as `becket serve` does; others go on with what they have. A
     version that cannot be used is said, and changes nothing.
+
+    Args:
+        source: The file, which is loaded.
+        stamp: Its stamp, taken before that.
     """
     ended = threading.Event()
-    stamp = Stamp(source.path)
 
     def follow() -> None:
         version = 1

@@ -108,6 +108,7 @@ async def test_a_hundred_thousand_pieces_arrive(place: Callable[..., Any], path:
         ("*/*", "text/event-stream"),
         ("text/*", "text/event-stream"),
         ("application/*", "application/x-ndjson"),
+        ("application/json", "application/x-ndjson"),
         ("application/x-ndjson;q=0.2, text/event-stream;q=0.1", "application/x-ndjson"),
         ("application/x-ndjson;q=0.5, */*", "text/event-stream"),
         ("text/event-stream;q=0, */*", "application/x-ndjson"),

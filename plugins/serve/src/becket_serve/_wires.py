@@ -113,6 +113,9 @@ class EventsWire:
         return events_encoder(accept, run)
 
 
+_JSON: Final = "application/json"
+
+
 def events_encoder(accept: str, run: RunInfo) -> Encoder:
     """The encoder of becket's own events for a client that accepts this.
 
@@ -120,6 +123,7 @@ def events_encoder(accept: str, run: RunInfo) -> Encoder:
         RequestError: It accepts neither form, status 406.
     """
     wanted = {form: _quality(accept, form) for form in (_SSE, NDJSON)}
+    wanted[NDJSON] = max(wanted[NDJSON], _quality(accept, _JSON))  # of lines, as `curl --json` would have it
     best = max(wanted, key=lambda form: wanted[form])
     if not wanted[best]:
         raise RequestError(

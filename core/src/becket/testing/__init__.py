@@ -16,6 +16,7 @@ from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
+    from becket.testing.policies import PolicyConformance
     from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
     from becket.testing.sinks import SinkConformance
@@ -27,6 +28,7 @@ __all__ = [
     "ListSink",
     "LoopbackServer",
     "Played",
+    "PolicyConformance",
     "ProviderConformance",
     "Received",
     "Recording",
@@ -44,6 +46,7 @@ __all__ = [
 if not TYPE_CHECKING:  # as in becket itself
     _CONFORMANCE = {
         "HttpProviderConformance": "becket.testing.http_providers",
+        "PolicyConformance": "becket.testing.policies",
         "ProviderConformance": "becket.testing.providers",
         "SessionStoreConformance": "becket.testing.session_stores",
         "SinkConformance": "becket.testing.sinks",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from becket.testing.session_stores import SessionStoreConformance
     from becket.testing.sinks import SinkConformance
     from becket.testing.tools import ToolConformance
+    from becket.testing.wires import WireConformance
 
 __all__ = [
     "BatchListSink",
@@ -39,6 +40,7 @@ __all__ = [
     "SessionStoreConformance",
     "SinkConformance",
     "ToolConformance",
+    "WireConformance",
     "calls",
     "text",
 ]
@@ -51,6 +53,7 @@ if not TYPE_CHECKING:  # as in becket itself
         "SessionStoreConformance": "becket.testing.session_stores",
         "SinkConformance": "becket.testing.sinks",
         "ToolConformance": "becket.testing.tools",
+        "WireConformance": "becket.testing.wires",
     }
 
     def __getattr__(name: str) -> Any:

@@ -10,8 +10,6 @@ from becket_cli._exits import CONFIG, OK, complain
 from becket_cli._plugins import built
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from becket_cli._exits import State
 
 __all__ = ["show"]
@@ -19,15 +17,14 @@ __all__ = ["show"]
 Row = dict[str, Any]
 
 
-def show(plugins: Sequence[str], state: State, *, as_json: bool) -> int:
+def show(state: State, *, as_json: bool) -> int:
     """Print the configuration, and return the exit code: that of a wrong one where something is wrong with it.
 
     Args:
-        plugins: The values of `-p`.
         state: What the commands of this invocation share.
         as_json: Whether to print JSON.
     """
-    report = built(plugins, state, tell=state.traceback, lenient=True).config_report()
+    report = built(state, tell=state.traceback, lenient=True).config_report()
     files = [{"file": one.path, "kind": one.kind, "status": one.status, "reason": one.reason} for one in report.files]
     settings: list[Row] = [
         {

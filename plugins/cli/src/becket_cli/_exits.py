@@ -66,10 +66,26 @@ class State:
     Attributes:
         traceback: Whether tracebacks are wanted with error messages.
         config: The configuration file to read instead of the user's, or None.
+        plugins: The values of `-p`: `no:name` blocks a plugin, `name` requires one.
+        no_plugins: Whether no plugin is loaded but those that `-p` requires.
+        lock: The lock that the plugins are held to, or None.
     """
 
     traceback: bool = field(default_factory=_asked_for)
     config: str | None = None
+    plugins: list[str] = field(default_factory=list)
+    no_plugins: bool = False
+    lock: str | None = None
+
+    @property
+    def block(self) -> list[str]:
+        """The plugins that are blocked."""
+        return [name.removeprefix("no:") for name in self.plugins if name.startswith("no:")]
+
+    @property
+    def require(self) -> list[str]:
+        """The plugins that are required."""
+        return [name for name in self.plugins if not name.startswith("no:")]
 
 
 class UnwritableError(OSError):

@@ -55,7 +55,7 @@ class Commands(click.Group):
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 # Not a project's file: what it may say does not matter here, and the help is not for it to spoil.
-                runtime = built((), state, tell=False, lenient=True, project=False)
+                runtime = built(state, tell=False, lenient=True, project=False)
                 runtime.commands(offered)
         except Exception as error:  # noqa: BLE001  whatever is wrong with the environment: the help must come
             complain(f"the plugins could not be asked for their commands: {described(error)}", error, state=state)

@@ -1,4 +1,4 @@
-"""`becket plugins`, `becket tools`, `becket models`: what is installed."""
+"""`becket tools`, `becket models`: what is installed; and how lists are shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from becket import ListingProvider, ModelInfo, Provider, Runtime, Tool
 
-__all__ = ["echo", "models", "models_of", "plugins", "show", "tools"]
+__all__ = ["echo", "models", "models_of", "show", "tools"]
 
 Row = dict[str, Any]
 
@@ -59,22 +59,6 @@ def _text(cell: object) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return "" if cell is None else str(cell)
-
-
-def plugins(runtime: Runtime) -> list[Row]:
-    """Every plugin that was found, and what became of it."""
-    return [
-        {
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "status": plugin.status,
-            "reason": plugin.reason,
-            "adds": {kind: list(names) for kind, names in plugin.adds.items()},
-            "what": plugin.reason or "; ".join(f"{kind}: {', '.join(names)}" for kind, names in plugin.adds.items()),
-        }
-        for plugin in runtime.plugins
-    ]
 
 
 def tools(runtime: Runtime, *, schemas: bool) -> list[Row]:

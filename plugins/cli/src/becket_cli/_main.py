@@ -13,12 +13,20 @@ from becket import BecketError, ConfigError, __version__
 
 from becket_cli._exits import CONFIG, EXITS, FAILED, INTERRUPTED, OK, PIPE, State, UnwritableError, complain, described
 from becket_cli._group import Commands
+from becket_cli._having import HAVING
 from becket_cli._log import show_log
-from becket_cli._options import Number, config_option, json_option, plugin_option, traceback_option
+from becket_cli._options import (
+    Number,
+    config_option,
+    group_plugin_options,
+    json_option,
+    lock_options,
+    plugin_options,
+    traceback_option,
+)
 from becket_cli._safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import NoReturn
 
 __all__ = ["cli", "run"]
@@ -30,6 +38,7 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {meaning}" for code, mea
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="becket", message="%(prog)s %(version)s")
+@group_plugin_options
 @config_option
 @traceback_option
 def cli() -> None:
@@ -57,7 +66,8 @@ def cli() -> None:
 )
 @click.option("--no-tools", is_flag=True, help="Grant no tool that -t does not name.")
 @click.option("--system", metavar="TEXT", help="Instructions for the model.")
-@plugin_option
+@plugin_options
+@lock_options
 @click.option(
     "--sink",
     "sinks",
@@ -119,7 +129,6 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
         model=given["model"],
         tools=[name.strip() for value in given["tools"] for name in value.split(",") if name.strip()],
         default_tools=not given["no_tools"],
-        plugins=given["plugins"],
         sinks=given["sinks"],
         level=given["level"] or "",
         json=given["as_json"],
@@ -131,33 +140,14 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
     ctx.exit(run(wanted, ctx.ensure_object(State)))
 
 
-@cli.command("plugins")
-@json_option
-@plugin_option
-@config_option
-@traceback_option
-@click.pass_context
-def plugins_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
-    """List the installed plugins, what they add, and why some are left out."""
-    from becket_cli import _lists
-    from becket_cli._plugins import built
-
-    state = ctx.ensure_object(State)
-    _lists.show(
-        _lists.plugins(built(plugins, state, tell=state.traceback, lenient=True)),
-        {"PLUGIN": "name", "DISTRIBUTION": "distribution", "VERSION": "version", "STATUS": "status", "WHAT": "what"},
-        as_json=as_json,
-        otherwise="no plugin is installed; install one, such as becket-tools",
-    )
-
-
 @cli.command("tools")
 @json_option
-@plugin_option
+@plugin_options
+@lock_options
 @config_option
 @traceback_option
 @click.pass_context
-def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
+def tools_command(ctx: click.Context, /, *, as_json: bool) -> None:
     """List the installed tools.
 
     GRANTED tools are those that 'becket run' has without being told to: they stay on this machine and change nothing.
@@ -166,7 +156,7 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
     from becket_cli._plugins import built
 
     _lists.show(
-        _lists.tools(built(plugins, ctx.ensure_object(State), lenient=True), schemas=as_json),
+        _lists.tools(built(ctx.ensure_object(State), lenient=True), schemas=as_json),
         {
             "TOOL": "name",
             "EFFECT": "effect",
@@ -183,11 +173,12 @@ def tools_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str
 @cli.command("models")
 @click.argument("provider", required=False)
 @json_option
-@plugin_option
+@plugin_options
+@lock_options
 @config_option
 @traceback_option
 @click.pass_context
-def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool, plugins: Sequence[str]) -> None:
+def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool) -> None:
     """List the models that the installed providers know of, or those that one PROVIDER has.
 
     Without PROVIDER nobody is asked. With it, its service is, if it can be; that may need a key.
@@ -195,7 +186,7 @@ def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool
     from becket_cli import _lists
     from becket_cli._plugins import built
 
-    runtime = built(plugins, ctx.ensure_object(State), lenient=True)
+    runtime = built(ctx.ensure_object(State), lenient=True)
     _lists.show(
         _lists.models(runtime) if provider is None else _lists.models_of(runtime, provider),
         {"MODEL": "name", "DEFAULT": "default", "PLUGIN": "plugin", "DESCRIPTION": "description"},
@@ -208,15 +199,20 @@ def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool
 
 @cli.command("config")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-@plugin_option
+@plugin_options
+@lock_options
 @config_option
 @traceback_option
 @click.pass_context
-def config_command(ctx: click.Context, /, *, as_json: bool, plugins: Sequence[str]) -> None:
+def config_command(ctx: click.Context, /, *, as_json: bool) -> None:
     """Show the configuration: the files, every effective value and where it comes from. Secrets are masked."""
     from becket_cli._config import show
 
-    ctx.exit(show(plugins, ctx.ensure_object(State), as_json=as_json))
+    ctx.exit(show(ctx.ensure_object(State), as_json=as_json))
+
+
+for _command in HAVING:
+    cli.add_command(_command)
 
 
 def run() -> NoReturn:

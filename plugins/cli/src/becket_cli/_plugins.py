@@ -7,51 +7,87 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from becket import ConfigError
+from becket import ConfigError, Plugin, __version__
 
 from becket_cli._exits import complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from becket import Plugin, Runtime
+    from becket import Config, Runtime
 
     from becket_cli._exits import State
 
-__all__ = ["built", "tell_left_out"]
+__all__ = ["build", "built", "canonical", "configured", "tell_all", "tell_left_out", "tell_unknown"]
 
 
-def built(
-    choice: Sequence[str], state: State, *, tell: bool = True, lenient: bool = False, project: bool = True
-) -> Runtime:
-    """A runtime of the installed plugins, by the configuration and the values of `-p`.
+def built(state: State, *, tell: bool = True, lenient: bool = False, project: bool = True) -> Runtime:
+    """A runtime of the installed plugins, by the configuration and the options of the command line.
 
     What plugins print while they are imported goes to standard error. The sinks of the configuration are not the
     runtime's: the command line may name others instead.
 
     Args:
-        choice: The values of `-p`: `no:name` blocks a plugin, `name` requires one.
         state: What the commands of this invocation share.
         tell: Whether to say which plugins are left out.
         lenient: Whether what is wrong with the configuration is said, instead of being an error.
         project: Whether to look for a project's configuration, too.
 
     Raises:
-        ConfigError: The configuration is wrong, or a required plugin is missing, blocked or unusable.
+        ConfigError: The configuration is wrong; a required plugin is missing, blocked or unusable; or there is a lock,
+            and the plugins are not those that are locked.
     """
-    from becket import Runtime, load_config
+    config = configured(state, lenient=lenient, project=project)
+    runtime = build(config, state)
+    tell_all(runtime, state, tell=tell, lenient=lenient)
+    return runtime
 
-    block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
-    require = [name for name in choice if not name.startswith("no:")]
-    with contextlib.redirect_stdout(sys.stderr):
-        config = load_config(state.config, project=project, lenient=lenient)
-        runtime = Runtime(block=block, require=require, sinks=(), config=config)
+
+def tell_all(runtime: Runtime, state: State, *, tell: bool, lenient: bool) -> None:
+    """Say what there is to say of a runtime; see `built`."""
     for problem in runtime.config_report().problems if lenient else ():
         complain(f"the configuration is wrong: {problem}")
     if tell:
         tell_left_out(runtime.plugins, state)
-    _tell_unknown(block, runtime.plugins)
-    return runtime
+    if not state.no_plugins:
+        tell_unknown(state.block, runtime.plugins)
+
+
+def configured(state: State, *, lenient: bool = False, project: bool = True) -> Config:
+    """The configuration; see `built`."""
+    from becket import load_config
+
+    return load_config(state.config, project=project, lenient=lenient)
+
+
+def build(config: Config, state: State) -> Runtime:
+    """A runtime, and nothing is said; see `built`."""
+    from becket import Runtime
+
+    discover, allow = True, None
+    if state.no_plugins:
+        discover, allow = bool(state.require), _allowed(state.require, config)
+    with contextlib.redirect_stdout(sys.stderr):
+        return Runtime(
+            discover=discover,
+            allow=allow,
+            block=state.block,
+            require=state.require,
+            sinks=(),
+            config=config,
+            lock=state.lock,
+        )
+
+
+def _allowed(names: Sequence[str], config: Config) -> Sequence[str]:
+    """Those of the plugins with these names that the configuration allows: what is denied there stays so."""
+    if config.allow is None or not names:
+        return names
+    from becket.discovery import discover
+
+    candidates = (Plugin(one.name, one.distribution, one.version, one.value) for one in discover(__version__))
+    wanted, allowed = set(map(canonical, names)), set(map(canonical, config.allow))
+    return [one.distribution or "" for one in candidates if one.aliases & wanted and one.aliases & allowed]
 
 
 def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
@@ -69,10 +105,14 @@ def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
             )
 
 
-def _tell_unknown(block: Iterable[str], plugins: Sequence[Plugin]) -> None:
+def canonical(name: str) -> str:
+    """The form in which names of plugins are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def tell_unknown(block: Iterable[str], plugins: Sequence[Plugin]) -> None:
     """Say which names of the block list block nothing: a misspelled one would go unnoticed."""
     for name in block:
-        canonical = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503, as plugins give their names
-        if not any(canonical in plugin.aliases for plugin in plugins):
+        if not any(canonical(name) in plugin.aliases for plugin in plugins):
             known = ", ".join(plugin.name for plugin in plugins) or "none"
             complain(f"-p no:{name} blocks nothing: no plugin has that name. Installed plugins: {known}")

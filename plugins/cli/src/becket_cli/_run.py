@@ -58,7 +58,6 @@ class Wanted:
         model: `provider:model`, or None for the default.
         tools: The values of `-t`.
         default_tools: Whether tools are granted that `-t` does not name.
-        plugins: The values of `-p`.
         sinks: The values of `--sink`; none for the console, and what the configuration names.
         level: How much the console shows.
         beforehand: What is said to every tool call that is asked about; None to ask.
@@ -72,7 +71,6 @@ class Wanted:
     model: str | None
     tools: Sequence[str]
     default_tools: bool
-    plugins: Sequence[str]
     sinks: Sequence[str]
     level: str
     beforehand: Beforehand
@@ -106,7 +104,7 @@ def run(wanted: Wanted, state: State) -> int:
         BecketError: The run could not begin.
     """
     with kept_clean() as (stdout, stderr):
-        runtime = built(wanted.plugins, state)
+        runtime = built(state)
         chosen = chosen_sinks(wanted, runtime, stdout, stderr)
         stream = _agent(wanted, runtime, chosen.sinks, stderr).stream_async(wanted.prompt)
         stdout.told = stderr.told = chosen.told = stream.cancel

@@ -13,7 +13,7 @@ from becket_cli._exits import PIPE, State, complain, described
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "Offered"]
 
 
 class Commands(click.Group):
@@ -51,7 +51,7 @@ class Commands(click.Group):
         from becket_cli._plugins import built, tell_left_out
 
         state = ctx.ensure_object(State)
-        offered = _Offered(self.commands)
+        offered = Offered(self.commands)
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 # Not a project's file: what it may say does not matter here, and the help is not for it to spoil.
@@ -74,8 +74,12 @@ def _quiet_about_pipes() -> Iterator[None]:
         raise click.exceptions.Exit(PIPE) from None
 
 
-class _Offered(click.Group):
-    """What plugins add to. A command that would spoil the help of all others is refused, to the plugin that adds it."""
+class Offered(click.Group):
+    """What plugins add to. A command that would spoil the help of all others is refused, to the plugin that adds it.
+
+    Args:
+        own: Becket's own commands, which no plugin replaces.
+    """
 
     def __init__(self, own: Mapping[str, click.Command]) -> None:
         super().__init__()

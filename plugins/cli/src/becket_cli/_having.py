@@ -45,7 +45,9 @@ def doctor_command(ctx: click.Context, /, *, as_json: bool) -> None:
     """
     from becket_cli._doctor import show
 
-    ctx.exit(show(ctx.ensure_object(State), as_json=as_json))
+    group = ctx.parent.command if ctx.parent else None
+    own = group.commands if isinstance(group, click.Group) else {}
+    ctx.exit(show(own, ctx.ensure_object(State), as_json=as_json))
 
 
 @click.command("hooks")

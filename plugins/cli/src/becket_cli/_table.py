@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["cells_of", "printable", "table", "width_wanted"]
+__all__ = ["cells_of", "printable", "table", "width_wanted", "wrapped"]
 
 GAP: Final = "  "
 
@@ -40,19 +40,19 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
 def _row(row: Sequence[str], widths: Sequence[int], last: int | None) -> Iterator[str]:
     """One row, over as many lines as its last cell needs."""
     head = GAP.join(_padded(text, cells) for text, cells in zip(row[:-1], widths, strict=False))
-    for before, text in zip_longest([head], _wrapped(row[-1], last), fillvalue=" " * cells_of(head)):
+    for before, text in zip_longest([head], wrapped(row[-1], last), fillvalue=" " * cells_of(head)):
         yield f"{before}{GAP}{text}".rstrip()
 
 
 def _block(titles: Sequence[str], row: Sequence[str], width: int) -> Iterator[str]:
     """One row as a line for each cell, the first of them as the heading."""
-    yield from _wrapped(row[0], width)
+    yield from wrapped(row[0], width)
     for title, text in zip(titles[1:], row[1:], strict=True):
         if text:
-            yield from (f"{GAP}{line}" for line in _wrapped(f"{title}: {text}", max(width - len(GAP), 1)))
+            yield from (f"{GAP}{line}" for line in wrapped(f"{title}: {text}", max(width - len(GAP), 1)))
 
 
-def _wrapped(text: str, width: int | None) -> list[str]:
+def wrapped(text: str, width: int | None) -> list[str]:
     """`text` in lines of at most `width` cells, broken between words where it can be."""
     if width is None or cells_of(text) <= width:
         return [text]

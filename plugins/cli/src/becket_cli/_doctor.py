@@ -146,7 +146,13 @@ def _routed(runtime: Runtime, provider: Provider, model: str) -> Sequence[Provid
     """The providers of the models that may answer for one, where it has others answer."""
     if not isinstance(provider, RoutingProvider):
         return []
-    return [runtime.model(name)[0] for name in provider.routes(model)]
+    try:
+        routes = [*provider.routes(model)]
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"the provider {provider.name!r} cannot say whom it asks: {described(error)}") from error
+    return [runtime.model(name)[0] for name in routes]
 
 
 def _lock(runtime: Runtime, state: State) -> Iterator[Finding]:

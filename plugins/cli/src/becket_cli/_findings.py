@@ -125,4 +125,3 @@ def _styled(text: str, **style: Any) -> str:
     """The text in colour, on a terminal whose user has not asked for none (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
     return text if plain else click.style(text, **style)
-

@@ -98,7 +98,9 @@ def uninstall_command(ctx: click.Context, /, *, names: Sequence[str]) -> None:
 
 @click.command("lock")
 @click.argument("file", default=LOCK, required=False)
-@click.option("--check", is_flag=True, help="Write nothing; say what has changed since, and end with 1 if anything has.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; say what has changed since, and end with 1 if anything has."
+)
 @plugin_options
 @config_option
 @traceback_option

@@ -8,7 +8,7 @@ import sys
 import traceback
 from itertools import groupby
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -67,7 +67,7 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
                 about=plugin.name,
                 problem=False,
                 what=f"The plugin {plugin.name!r} ({plugin.title}) is not in use: {plugin.reason}.",
-                do=f"Write that into your becket.toml, or leave the plugin out with block = [{plugin.name!r}].",
+                do=f"Write that into your becket.toml, or leave the plugin out with block = [{json.dumps(plugin.name)}].",
             )
         return
     gone = _gone_source(plugin)
@@ -84,7 +84,9 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
 
 def _mend(plugin: Plugin) -> str:
     """What mends a plugin that cannot be used."""
-    again = f"Upgrade it ('becket install -U {plugin.distribution}'), or uninstall it ('becket uninstall {plugin.name}')."
+    again = (
+        f"Upgrade it ('becket install -U {plugin.distribution}'), or uninstall it ('becket uninstall {plugin.name}')."
+    )
     if isinstance(plugin.error, ModuleNotFoundError) and not _of(plugin, plugin.error.name or ""):
         return f"Install what it lacks: becket install {plugin.distribution} does so where its requirements name it. {again}"
     return again
@@ -149,18 +151,15 @@ def _functions(names: Sequence[str]) -> str:
 def _is_unmarked(plugin: Plugin, name: str) -> bool:
     module, _, path = plugin.value.partition(":")
     holder: Any = sys.modules.get(module.strip())
-    for part in filter(None, path.strip().split(".")):
-        holder = getattr(holder, part, None)
-    if not isinstance(holder, ModuleType | type):
-        holder = type(holder)
-    function = vars(holder).get(name)
-    of = getattr(function, "__module__", None)
-    return callable(function) and of == holder_module(holder) and not hasattr(function, _MARK)
-
-
-def holder_module(holder: ModuleType | type) -> str:
-    """The module in which what belongs to a holder is defined."""
-    return holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+    try:
+        for part in filter(None, path.strip().split(".")):
+            holder = getattr(holder, part)
+        holder = holder if isinstance(holder, ModuleType | type) else type(holder)
+        function = vars(holder).get(name)
+        home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+        return isinstance(function, FunctionType) and function.__module__ == home and not hasattr(function, _MARK)
+    except Exception:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
+        return False
 
 
 def _slow(plugin: Plugin) -> Finding:

@@ -1,0 +1,177 @@
+"""`becket install` and `becket uninstall`: the environment's own installer, and what has come of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from becket import ConfigError, Plugin, __version__
+
+from becket_cli import _lists
+from becket_cli._exits import FAILED, INTERRUPTED, OK, complain
+from becket_cli._installer import found
+from becket_cli._plugins import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["install", "uninstall"]
+
+Row = dict[str, Any]
+
+_OURS: Final = ("becket", "becket-cli")
+"""What this command cannot do without."""
+
+
+def install(names: Sequence[str], *, upgrade: bool) -> int:
+    """Install distributions, say which plugins they have brought, and return the exit code.
+
+    Args:
+        names: What the installer is to install, as it takes it.
+        upgrade: Whether to take the newest version of what is there.
+
+    Raises:
+        ConfigError: Nothing can be installed into this environment.
+    """
+    _refuse_options(names)
+    installer = found(names, remove=False)
+    if installer.remark:
+        complain(installer.remark)
+    before = {(one.name, one.distribution, one.version, one.value) for one in _plugins()}
+    code = _run([*installer.install, *([installer.upgrade] if upgrade else []), *names])
+    if code != OK:
+        return code
+    rows = [row for row in _listed() if _identity(row) not in before]
+    _lists.show(
+        rows,
+        {"PLUGIN": "name", "DISTRIBUTION": "distribution", "VERSION": "version", "STATUS": "status", "WHAT": "what"},
+        as_json=False,
+        otherwise="no plugin is new: what was installed was there already, or is none",
+    )
+    if any(row["status"] == "quarantined" for row in rows):
+        complain("'becket doctor' says what to do about what is quarantined")
+    return OK
+
+
+def uninstall(names: Sequence[str]) -> int:
+    """Uninstall the distributions of plugins, and return the exit code.
+
+    Args:
+        names: Any of the names of each plugin.
+
+    Raises:
+        ConfigError: One is no plugin's, is that of several, or is needed; or nothing can be uninstalled here.
+    """
+    _refuse_options(names)
+    plugins = list(_plugins())
+    distributions = list(dict.fromkeys(_distribution(name, plugins) for name in names))
+    _refuse_needed(distributions)
+    installer = found(distributions, remove=True)
+    if installer.remark:
+        complain(installer.remark)
+    code = _run([*installer.uninstall, *distributions])
+    if code == OK:
+        gone = [plugin for plugin in plugins if plugin.distribution in distributions]
+        complain(f"{', '.join(plugin.name for plugin in gone)} {'is' if len(gone) == 1 else 'are'} no longer installed")
+    return code
+
+
+def _refuse_options(names: Iterable[str]) -> None:
+    """Refuse what the installer would take for an option of its own, such as an index to install from."""
+    for name in names:
+        if name.startswith("-") or not name.strip():
+            raise click.UsageError(f"{name!r} is no name of a distribution.")
+
+
+def _plugins() -> Iterator[Plugin]:
+    """The plugins that are installed; none is imported."""
+    from becket.discovery import discover
+
+    for one in discover(__version__):
+        yield Plugin(one.name, one.distribution, one.version, one.value, metadata=one.metadata)
+
+
+def _distribution(name: str, plugins: Sequence[Plugin]) -> str:
+    """The distribution that is meant.
+
+    Raises:
+        ConfigError: None is, or several are.
+    """
+    having = [plugin for plugin in plugins if canonical(name) in plugin.aliases]
+    meant = list(dict.fromkeys(plugin.distribution or "" for plugin in having))
+    # A distribution of this very name, however many plugins answer to it.
+    exact = [distribution for distribution in meant if canonical(distribution) == canonical(name)]
+    if len(exact or meant) == 1:
+        return (exact or meant)[0]
+    if meant:
+        raise ConfigError(f"{name!r} is a name of plugins of {' and '.join(meant)}; name one of these")
+    import difflib
+
+    aliases = {alias: plugin.name for plugin in plugins for alias in plugin.aliases}
+    near = difflib.get_close_matches(canonical(name), aliases, n=1)
+    hint = f"; did you mean {aliases[near[0]]!r}?" if near else f"; there are: {', '.join(one.name for one in plugins)}"
+    raise ConfigError(f"no installed plugin has the name {name!r}{hint}")
+
+
+def _refuse_needed(distributions: Sequence[str]) -> None:
+    """Refuse to break this command, or plugins that stay.
+
+    Raises:
+        ConfigError: One of these is needed.
+    """
+    from importlib_metadata import distributions as installed
+
+    going = set(map(canonical, distributions))
+    for one in installed():
+        name = one.metadata["Name"] if one.metadata else None
+        if not name or canonical(name) in going:
+            continue
+        for requirement in one.requires or ():
+            if ";" not in requirement and canonical(needed := _name_in(requirement)) in going:
+                hint = "" if canonical(name) in _OURS else "; uninstall both, by naming both"
+                raise ConfigError(f"{needed} is needed by {name} {one.version}, and stays{hint}")
+
+
+def _name_in(requirement: str) -> str:
+    """The name that a requirement begins with (PEP 508)."""
+    end = next((at for at, sign in enumerate(requirement) if not (sign.isalnum() or sign in "-_.")), len(requirement))
+    return requirement[:end]
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run an installer, with the command shown; what it says is its own to say."""
+    complain(f"running: {shlex.join(command)}")
+    sys.stdout.flush()
+    with subprocess.Popen(command) as process:  # noqa: S603  its program is the environment's
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to the installer, too, which cleans up
+            process.wait()
+            complain("interrupted")
+            return INTERRUPTED
+    if code != 0:
+        complain(f"{os.path.basename(command[0])} has failed, with the exit code {code}")  # noqa: PTH119  a text
+        return FAILED
+    return OK
+
+
+def _listed() -> list[Row]:
+    """The plugins as another process finds them: this one has not seen what became of the search path."""
+    command = [sys.executable, "-P", "-m", "becket_cli", "plugins", "--json"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)  # noqa: S603  ours
+    if ended.returncode != 0:
+        raise ConfigError("the plugins cannot be listed after that; run 'becket doctor'")
+    rows: list[Row] = json.loads(ended.stdout)
+    for row in rows:
+        kinds = (f"{kind}: {', '.join(given)}" for kind, given in row["adds"].items())
+        row["what"] = row["reason"] or "; ".join(kinds)
+    return rows
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return (row["name"], row["distribution"], row["version"], row["value"])

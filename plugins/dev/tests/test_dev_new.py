@@ -72,7 +72,7 @@ def test_its_own_tests_pass(made: Path) -> None:
     assert len(tests) == len(KINDS)
     output = run(made, "pytest", "-v", "-p", "no:schemathesis", "-p", "no:cacheprovider", "-W", "error", *tests)
     held = set(re.findall(r"test_(\w+)\.py::TestConformance::\S+ PASSED", output))
-    assert held == {Names.of(GIVEN[kind], kind).identifier for kind in ("policy", "provider", "sink", "tool")}
+    assert held == {Names.of(GIVEN[kind], kind).identifier for kind in KINDS}
 
 
 def test_it_is_linted_and_formatted_as_this_repository_is(made: Path) -> None:

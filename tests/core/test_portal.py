@@ -460,7 +460,7 @@ async def stuck() -> str:
     try:
         await anyio.sleep_forever()
     finally:
-        print("cleaned", flush=True)
+        os.write(1, b"cleaned\\n")  # in one piece: another thread writes too
 
 @tool(effect="none")
 def quick() -> str:
@@ -510,7 +510,7 @@ threading.Thread(target=lambda: (started.wait(), os.kill(os.getpid(), signal.SIG
 try:
     using(stuck)("go")
 except KeyboardInterrupt:
-    print("interrupted", flush=True)
+    os.write(1, b"interrupted\\n")
 print(hello("go").text)
 """
     code_, written = process(code)

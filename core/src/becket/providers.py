@@ -200,7 +200,7 @@ class ListingProvider(Provider, Protocol):
 
 @runtime_checkable
 class KeyedProvider(Provider, Protocol):
-    """A provider that can say, before it is called, that it could not be: a key is missing, or an address."""
+    """A provider that can say before it is called that it could not be: a key is not set, an address is missing."""
 
     def check_key(self) -> None:
         """Whether there is what every call needs, for programs that show what is wrong, such as `becket doctor`.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import click
     from becket import Config, Provider, Runtime
+    from becket.plugins import Status
 
     from becket_cli._exits import State
 
@@ -72,7 +73,7 @@ def _facts(runtime: Runtime, state: State) -> dict[str, str]:
     from becket.index import index_state
 
     statuses = Counter(plugin.status for plugin in runtime.plugins)
-    named = {"loaded": "in use", "blocked": "blocked", "quarantined": "left out"}
+    named: dict[Status, str] = {"loaded": "in use", "blocked": "blocked", "quarantined": "left out"}
     plugins = ", ".join(f"{statuses[status]} {words}" for status, words in named.items() if statuses[status])
     files = [file.path for file in runtime.config.files if file.status == "read"]
     index = index_state(runtime.config)

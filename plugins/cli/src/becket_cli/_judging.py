@@ -1,4 +1,4 @@
-"""What `becket doctor` finds in plugins: those that cannot be used, names that clash, hooks nobody calls, slow imports."""
+"""What `becket doctor` finds in plugins: some cannot be used, are slow, or have names that clash."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
                 about=plugin.name,
                 problem=False,
                 what=f"The plugin {plugin.name!r} ({plugin.title}) is not in use: {plugin.reason}.",
-                do=f"Write that into your becket.toml, or leave the plugin out with block = [{json.dumps(plugin.name)}].",
+                do=f"Write that into your becket.toml, or leave it out there: block = [{json.dumps(plugin.name)}].",
             )
         return
     gone = _gone_source(plugin)
@@ -76,20 +76,17 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
         kind="orphaned" if gone else "quarantined",
         about=plugin.title,
         what=f"The plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}.{f' {gone}' if gone else ''}",
-        do=f"{_mend(plugin)} Or leave it out: -p no:{plugin.name}, or block = [{json.dumps(plugin.name)}] in your "
+        do=f"{_mend(plugin)} or leave it out: -p no:{plugin.name}, or block = [{json.dumps(plugin.name)}] in your "
         f"becket.toml.",
         traceback=_shown(plugin.error),
     )
 
 
 def _mend(plugin: Plugin) -> str:
-    """What mends a plugin that cannot be used."""
-    again = (
-        f"Upgrade it ('becket install -U {plugin.distribution}'), or uninstall it ('becket uninstall {plugin.name}')."
-    )
-    if isinstance(plugin.error, ModuleNotFoundError) and not _of(plugin, plugin.error.name or ""):
-        return f"Install what it lacks: becket install {plugin.distribution} does so where its requirements name it. {again}"
-    return again
+    """What mends a plugin that cannot be used, as the beginning of a sentence."""
+    lacking = plugin.error.name if isinstance(plugin.error, ModuleNotFoundError) else None
+    first = f"Install what has the module {lacking!r}, upgrade" if lacking and not _of(plugin, lacking) else "Upgrade"
+    return f"{first} the plugin ('becket install -U {plugin.distribution}'), uninstall it,"
 
 
 def _of(plugin: Plugin, module: str) -> bool:

@@ -63,6 +63,7 @@ class Command:
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "PYTHONPYCACHEPREFIX": str(cache),
             "XDG_CONFIG_HOME": str(site.parent / "config"),  # and not that of whoever runs the tests
+            "XDG_CACHE_HOME": str(site.parent / "cache"),
             "PYTHONWARNINGS": "error",
             "COLUMNS": "80",
             "TERM": "xterm-256color",

@@ -15,7 +15,7 @@ from becket import BecketError, ConfigError, KeyedProvider, RoutingProvider, __v
 from becket_cli import _findings, _lists
 from becket_cli._environment import environment
 from becket_cli._exits import FAILED, OK, described
-from becket_cli._findings import Finding, counted
+from becket_cli._findings import Finding, counted, sentence
 from becket_cli._group import Offered
 from becket_cli._judging import judged
 from becket_cli._options import LOCK
@@ -90,10 +90,10 @@ def _facts(runtime: Runtime, state: State) -> dict[str, str]:
 def _configuration(runtime: Runtime, state: State) -> Iterator[Finding]:
     report = runtime.config_report()
     for problem in report.problems:
-        yield Finding(group="configuration", kind="configuration", about="", what=f"{_sentence(problem)}")
+        yield Finding(group="configuration", kind="configuration", about="", what=sentence(problem))
     for remark in report.remarks:
         yield Finding(
-            group="configuration", kind="configuration-remark", about="", problem=False, what=_sentence(remark)
+            group="configuration", kind="configuration-remark", about="", problem=False, what=sentence(remark)
         )
     for name in state.block:
         if not state.no_plugins and not any(canonical(name) in plugin.aliases for plugin in runtime.plugins):
@@ -120,7 +120,9 @@ def _models(runtime: Runtime) -> Iterator[Finding]:
             kind="no-model",
             about="",
             problem=wanted,
-            what=_sentence(str(error)) if wanted else "No model is chosen, and there is none that is the only default.",
+            what=sentence(str(error))
+            if wanted
+            else "No model is chosen, and not one alone offers itself as the default.",
             do="Set BECKET_MODEL, or 'model' in your becket.toml, or give -m; 'becket models' lists what there is.",
         )
     for entry in runtime.providers.contributions():
@@ -135,7 +137,7 @@ def _models(runtime: Runtime) -> Iterator[Finding]:
                 kind="key",
                 about=provider.name,
                 problem=any(provider is one for one in used) or not isinstance(error, ConfigError),
-                what=_sentence(described(error)),
+                what=sentence(described(error)),
             )
 
 
@@ -165,7 +167,7 @@ def _lock(runtime: Runtime, state: State) -> Iterator[Finding]:
     try:
         differences = Lock.read(LOCK).differences(runtime)
     except BecketError as error:
-        yield Finding(group="lock", kind="lock", about=LOCK, what=_sentence(str(error)))
+        yield Finding(group="lock", kind="lock", about=LOCK, what=sentence(str(error)))
         return
     for difference in differences:
         yield Finding(
@@ -175,8 +177,3 @@ def _lock(runtime: Runtime, state: State) -> Iterator[Finding]:
             what=f"Since {LOCK} was written: {difference}.",
             do="Install what is locked; or, if you trust what is there, write it anew with 'becket lock'.",
         )
-
-
-def _sentence(text: str) -> str:
-    """A message as a sentence: it begins so, and ends so."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"

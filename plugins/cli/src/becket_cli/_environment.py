@@ -55,13 +55,14 @@ def _other_command() -> Iterator[Finding]:
     first = shutil.which("becket")
     if first is None or _is_ours(first):
         return
+    this = shlex.join([os.path.normpath(sys.executable), "-m", "becket_cli"])
     yield Finding(
         group="environment",
         kind="other-command",
         about=first,
+        problem=False,
         what=f"The command 'becket' on your PATH is {first}, which does not run in this environment, {sys.prefix}.",
-        do=f"Run {shlex.join([sys.executable, '-m', 'becket_cli'])} to have this one, put {_scripts()} first on your "
-        f"PATH, or uninstall the other one.",
+        do=f"Run {this} to have this one, put {_scripts()} first on your PATH, or uninstall the other one.",
     )
 
 

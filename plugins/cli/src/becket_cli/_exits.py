@@ -45,7 +45,7 @@ TRACEBACK: Final = "BECKET_TRACEBACK"
 
 EXITS: Final = {
     OK: "the model answered",
-    FAILED: "the run failed, or what it wrote could not be written",
+    FAILED: "the run failed, what it wrote could not be written, or a check has found something",
     USAGE: "the command line is wrong, or the prompt is empty or no text",
     CONFIG: "the configuration is wrong, or a model, tool, sink or plugin is unknown or cannot be used",
     LIMIT: "a limit ended the run, or cut the answer short",

@@ -16,7 +16,7 @@ from becket_cli._table import width_wanted, wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["GROUPS", "Finding", "Group", "counted", "show"]
+__all__ = ["GROUPS", "Finding", "Group", "counted", "ended", "sentence", "show"]
 
 Group: TypeAlias = Literal["environment", "plugins", "names", "configuration", "models", "lock"]
 
@@ -96,6 +96,16 @@ def counted(findings: Sequence[Finding]) -> str:
         return "Nothing is wrong."
     found = [_of(problems, "problem")] if problems else ["No problem"]
     return f"{', '.join([*found, *([_of(notes, 'note')] if notes else [])])}."
+
+
+def sentence(text: str) -> str:
+    """A message as a sentence: it begins so, and ends so."""
+    return ended(f"{text[:1].upper()}{text[1:]}")
+
+
+def ended(text: str) -> str:
+    """A message with what ends a sentence."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _of(number: int, what: str) -> str:

@@ -65,12 +65,15 @@ def hooks_command(ctx: click.Context, /, *, name: str | None, as_json: bool) -> 
 
 
 @click.command("install")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1)
+@click.option(
+    "-e", "--editable", "folders", metavar="FOLDER", multiple=True, help="Install from a folder, and run from there."
+)
 @click.option("-U", "--upgrade", is_flag=True, help="Take the newest version of what is there already.")
 @config_option
 @traceback_option
 @click.pass_context
-def install_command(ctx: click.Context, /, *, names: Sequence[str], upgrade: bool) -> None:
+def install_command(ctx: click.Context, /, *, names: Sequence[str], folders: Sequence[str], upgrade: bool) -> None:
     """Install plugins into the environment that becket runs in, with its own installer: uv or pip.
 
     NAME is that of a distribution, as the installer takes it: becket-x, 'becket-x>=1.2', a file or a folder. Where it
@@ -78,7 +81,7 @@ def install_command(ctx: click.Context, /, *, names: Sequence[str], upgrade: boo
     """
     from becket_cli._install import install
 
-    ctx.exit(install(names, upgrade=upgrade))
+    ctx.exit(install(names, folders=folders, upgrade=upgrade))
 
 
 @click.command("uninstall")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -28,25 +29,30 @@ _OURS: Final = ("becket", "becket-cli")
 """What this command cannot do without."""
 
 
-def install(names: Sequence[str], *, upgrade: bool) -> int:
+def install(names: Sequence[str], *, folders: Sequence[str] = (), upgrade: bool = False) -> int:
     """Install distributions, say which plugins they have brought, and return the exit code.
 
     Args:
         names: What the installer is to install, as it takes it.
+        folders: Folders of projects to install in editable form.
         upgrade: Whether to take the newest version of what is there.
 
     Raises:
         ConfigError: Nothing can be installed into this environment.
     """
-    _refuse_options(names)
-    installer = found(names, remove=False)
+    _refuse_options([*names, *folders])
+    if not names and not folders:
+        raise click.UsageError("There is nothing to install; name a distribution.")
+    installer = found([*names, *folders], remove=False)
     if installer.remark:
         complain(installer.remark)
-    before = {(one.name, one.distribution, one.version, one.value) for one in _plugins()}
-    code = _run([*installer.install, *([installer.upgrade] if upgrade else []), *names])
+    before = _stamped()
+    options = [*([installer.upgrade] if upgrade else []), *(part for folder in folders for part in ("-e", folder))]
+    code = _run([*installer.install, *options, *names])
     if code != OK:
         return code
-    rows = [row for row in _listed() if _identity(row) not in before]
+    changed = {distribution for distribution, *_ in _stamped() - before}
+    rows = [row for row in _listed() if row["distribution"] in changed] if changed else []
     _lists.show(
         rows,
         {"PLUGIN": "name", "DISTRIBUTION": "distribution", "VERSION": "version", "STATUS": "status", "WHAT": "what"},
@@ -75,10 +81,17 @@ def uninstall(names: Sequence[str]) -> int:
     if installer.remark:
         complain(installer.remark)
     code = _run([*installer.uninstall, *distributions])
-    if code == OK:
-        gone = [plugin for plugin in plugins if plugin.distribution in distributions]
-        complain(f"{', '.join(plugin.name for plugin in gone)} {'is' if len(gone) == 1 else 'are'} no longer installed")
-    return code
+    if code != OK:
+        return code
+    left = {one.distribution: one for one in _plugins() if one.distribution in distributions}
+    for distribution, one in left.items():
+        complain(f"{distribution} {one.version} is still there, in {one.metadata}; uninstall it once more")
+    gone = [
+        plugin.name for plugin in plugins if plugin.distribution in distributions and plugin.distribution not in left
+    ]
+    if gone:
+        complain(f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} no longer installed")
+    return OK
 
 
 def _refuse_options(names: Iterable[str]) -> None:
@@ -92,6 +105,7 @@ def _plugins() -> Iterator[Plugin]:
     """The plugins that are installed; none is imported."""
     from becket.discovery import discover
 
+    importlib.invalidate_caches()
     for one in discover(__version__):
         yield Plugin(one.name, one.distribution, one.version, one.value, metadata=one.metadata)
 
@@ -112,9 +126,10 @@ def _distribution(name: str, plugins: Sequence[Plugin]) -> str:
         raise ConfigError(f"{name!r} is a name of plugins of {' and '.join(meant)}; name one of these")
     import difflib
 
-    aliases = {alias: plugin.name for plugin in plugins for alias in plugin.aliases}
-    near = difflib.get_close_matches(canonical(name), aliases, n=1)
-    hint = f"; did you mean {aliases[near[0]]!r}?" if near else f"; there are: {', '.join(one.name for one in plugins)}"
+    aliases = sorted({alias for plugin in plugins for alias in plugin.aliases})
+    near = difflib.get_close_matches(canonical(name), aliases, n=1, cutoff=0.75)
+    known = ", ".join(plugin.name for plugin in plugins) or "none"
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {known}"
     raise ConfigError(f"no installed plugin has the name {name!r}{hint}")
 
 
@@ -173,5 +188,13 @@ def _listed() -> list[Row]:
     return rows
 
 
-def _identity(row: Row) -> tuple[Any, ...]:
-    return (row["name"], row["distribution"], row["version"], row["value"])
+def _stamped() -> set[tuple[str | None, str | None, int]]:
+    """The distributions of plugins, each with what changes when it is installed anew."""
+    return {(one.distribution, one.metadata, _changed(one.metadata or "")) for one in _plugins()}
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  a text
+    except OSError:  # it lies in a zip file
+        return 0

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from becket import ConfigError, __version__, hookspecs
 
-from becket_cli._findings import Finding
+from becket_cli._findings import Finding, ended
 from becket_cli._plugins import canonical
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from becket import Plugin, Runtime
+    from becket.plugins import Registry
 
 __all__ = ["SLOW", "judged"]
 
@@ -66,27 +67,46 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
                 kind="not-configured",
                 about=plugin.name,
                 problem=False,
-                what=f"The plugin {plugin.name!r} ({plugin.title}) is not in use: {plugin.reason}.",
+                what=f"The plugin {plugin.name!r} ({plugin.title}) is not in use: {ended(plugin.reason)}",
                 do=f"Write that into your becket.toml, or leave it out there: block = [{json.dumps(plugin.name)}].",
             )
         return
-    gone = _gone_source(plugin)
+    kind, more, do = "quarantined", "", _mend(plugin)
+    if _lies_here(plugin):
+        kind = "untrusted"
+        do = "Delete it, or run becket elsewhere; what is yours can be installed properly ('becket install FOLDER')."
+    elif more := _gone_source(plugin):
+        kind = "orphaned"
+        do = (
+            f"Install it from where the folder is now ('becket install -e FOLDER'), or uninstall it ('becket uninstall "
+            f"{plugin.name}')."
+        )
     yield Finding(
         group="plugins",
-        kind="orphaned" if gone else "quarantined",
+        kind=kind,
         about=plugin.title,
-        what=f"The plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}.{f' {gone}' if gone else ''}",
-        do=f"{_mend(plugin)} or leave it out: -p no:{plugin.name}, or block = [{json.dumps(plugin.name)}] in your "
-        f"becket.toml.",
+        what=" ".join(
+            filter(None, (f"The plugin {plugin.name!r} ({plugin.title}) is left out: {ended(plugin.reason)}", more))
+        ),
+        do=do,
         traceback=_shown(plugin.error),
     )
 
 
 def _mend(plugin: Plugin) -> str:
-    """What mends a plugin that cannot be used, as the beginning of a sentence."""
+    """What mends a plugin that cannot be used."""
     lacking = plugin.error.name if isinstance(plugin.error, ModuleNotFoundError) else None
     first = f"Install what has the module {lacking!r}, upgrade" if lacking and not _of(plugin, lacking) else "Upgrade"
-    return f"{first} the plugin ('becket install -U {plugin.distribution}'), uninstall it,"
+    return (
+        f"{first} the plugin ('becket install -U {plugin.distribution}'), uninstall it, or leave it out: "
+        f"-p no:{plugin.name}, or block = [{json.dumps(plugin.name)}] in your becket.toml."
+    )
+
+
+def _lies_here(plugin: Plugin) -> bool:
+    """Whether a plugin was refused since its distribution lies in the working directory."""
+    folder = os.path.dirname(os.path.realpath(plugin.metadata or ""))  # noqa: PTH120  texts
+    return plugin.error is None and folder == os.path.realpath(".")
 
 
 def _of(plugin: Plugin, module: str) -> bool:
@@ -111,8 +131,9 @@ def _shown(error: BaseException | None) -> str:
     if error is None or error.__traceback__ is None:
         return ""
     own = _own_frames(error.__traceback__)
-    shown = traceback.TracebackException(type(error), error, own)
-    return "".join(shown.format()).rstrip()
+    if own is None and not isinstance(error, SyntaxError):  # the reason has all of it
+        return ""
+    return "".join(traceback.format_exception(type(error), error, own)).rstrip()
 
 
 def _own_frames(step: TracebackType | None) -> TracebackType | None:
@@ -215,15 +236,19 @@ def _same_names(plugins: Iterable[Plugin]) -> Iterator[Finding]:
             )
 
 
-def _taken_twice(registry: Any) -> Iterator[Finding]:
-    """Names that two plugins give to something of one kind; asking for one says what there is to say."""
-    for name in registry:
-        try:
-            registry.find(name)
-        except ConfigError as error:
+def _taken_twice(registry: Registry[Any]) -> Iterator[Finding]:
+    """Names that several plugins give to something of one kind."""
+    given = sorted(registry.contributions(), key=lambda one: one.item.name)
+    for name, group in groupby(given, key=lambda one: one.item.name):
+        plugins = [one.plugin for one in group]
+        if len(plugins) > 1:
+            titles = [plugin.title for plugin in plugins]
             yield Finding(
                 group="names",
                 kind="same-name",
                 about=name,
-                what=f"{str(error)[:1].upper()}{str(error)[1:]}.",
+                what=f"The {registry.kind} {name!r} is given by {', '.join(titles[:-1])} and {titles[-1]}: whoever "
+                f"asks for it by this name gets an error.",
+                do=f"Name one of them as '{plugins[0].distribution or plugins[0].name}:{name}', or leave the others "
+                f"out.",
             )

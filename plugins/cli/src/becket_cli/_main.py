@@ -116,6 +116,7 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
     prompt = read_prompt(given["prompt"])
     from becket_cli._run import Wanted, run
 
+    state = ctx.ensure_object(State)
     limits = {
         "cycles": given["limit_cycles"],
         "tool_calls": given["limit_tool_calls"],
@@ -131,13 +132,14 @@ def run_command(ctx: click.Context, /, **given: Any) -> None:
         default_tools=not given["no_tools"],
         sinks=given["sinks"],
         level=given["level"] or "",
+        bare=state.no_plugins and "console" not in state.block,
         json=given["as_json"],
         beforehand=given["beforehand"],
         system=given["system"],
         limits={name: value for name, value in limits.items() if value is not None},
         options={name: value for name, value in options.items() if value is not None},
     )
-    ctx.exit(run(wanted, ctx.ensure_object(State)))
+    ctx.exit(run(wanted, state))
 
 
 @cli.command("tools")

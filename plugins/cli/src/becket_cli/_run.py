@@ -60,6 +60,7 @@ class Wanted:
         default_tools: Whether tools are granted that `-t` does not name.
         sinks: The values of `--sink`; none for the console, and what the configuration names.
         level: How much the console shows.
+        bare: Whether only those plugins are loaded that `-p` names; the console comes with the command all the same.
         beforehand: What is said to every tool call that is asked about; None to ask.
         json: Whether the events go to standard output, as JSON.
         system: Instructions for the model, or None for those of the configuration.
@@ -73,6 +74,7 @@ class Wanted:
     default_tools: bool
     sinks: Sequence[str]
     level: str
+    bare: bool
     beforehand: Beforehand
     json: bool
     system: str | None

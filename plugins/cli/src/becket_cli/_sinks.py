@@ -56,6 +56,10 @@ def chosen_sinks(wanted: Wanted, runtime: Runtime, stdout: Output, stderr: Outpu
     chosen = Chosen()
     for name in names:
         found, argument = runtime.available_sinks.split(name)
+        if found is None and wanted.bare and name.partition(":")[0] == CONSOLE:
+            from becket_console import ConsoleSink
+
+            found, argument = ConsoleSink(), name.partition(":")[2] or None
         if found is not None and _is_console(found):
             console = _console(stdout, stderr, answer=not wanted.json)
             chosen.sinks.append(console if argument is None else console.with_argument(argument))

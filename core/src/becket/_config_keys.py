@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -289,6 +288,8 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...?`, or the list of what there is, for a key that is not known."""
+    import difflib
+
     table, dot, last = name.rpartition(".")
     beside: dict[str, None] = {}
     elsewhere: dict[str, str] = {}

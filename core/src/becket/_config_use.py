@@ -54,6 +54,11 @@ class ConfigUse:
             for said in (*misspelled(known, config.plugins), *slips(known, tools, config)):
                 logger.warning("%s", said)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with it, so far."""
+        return tuple(self._problems)
+
     def object(self, problem: str) -> None:
         """Something is wrong that the configuration does not say: keep it, if that is lenient.
 
@@ -83,7 +88,7 @@ class ConfigUse:
         return ConfigReport(
             settings=(*self.config.settings.values(), *settings(self._plugins, self.config.plugins)),
             files=self.config.files,
-            problems=tuple(self._problems),
+            problems=self.problems,
             remarks=(*remarks(self._plugins, self.config.plugins), *slips(known, self._tools, self.config)),
         )
 

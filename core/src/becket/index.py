@@ -214,7 +214,8 @@ def _key(config: Config | None) -> list[Any]:
     except FileNotFoundError:
         here = os.devnull  # no folder lies there
     path = [entry or here for entry in sys.path]
-    files = [[file.path, _stamp(file.path)] for file in config.files] if config else []
+    read = [file.path for file in config.files if file.status != "absent"] if config else []
+    files = [[name, _stamp(name)] for name in read]
     lying_here = [entry for entry in path if os.path.realpath(entry) == here]
     return [VERSION, sys.version, [[entry, _stamp(entry)] for entry in path], lying_here, files]
 

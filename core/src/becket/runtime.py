@@ -200,6 +200,11 @@ class Runtime:
         return self._config.report()
 
     @property
+    def config_problems(self) -> tuple[str, ...]:
+        """What is wrong with the configuration, as in `config_report`, without what that takes; empty unless `lenient`."""
+        return self._config.problems
+
+    @property
     def tools(self) -> Registry[AnyTool]:
         """The tools that plugins make available; an agent has those that it names."""
         return self._set.tools

@@ -45,7 +45,7 @@ def built(state: State, *, tell: bool = True, lenient: bool = False, project: bo
 
 def tell_all(runtime: Runtime, state: State, *, tell: bool, lenient: bool) -> None:
     """Say what there is to say of a runtime; see `built`."""
-    for problem in runtime.config_report().problems if lenient else ():
+    for problem in runtime.config_problems if lenient else ():
         complain(f"the configuration is wrong: {problem}")
     if tell:
         tell_left_out(runtime.plugins, state)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import unicodedata
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +19,11 @@ LEAST: Final = 24
 
 def width_wanted() -> int | None:
     """The columns of the terminal, or None where standard output is none: programs want one line a row."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # 2 ms, and nothing for a pipe
+
+    return shutil.get_terminal_size().columns
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
@@ -86,6 +88,8 @@ def cells_of(text: str) -> int:
     """How many columns `text` takes in a terminal."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 

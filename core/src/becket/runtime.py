@@ -201,7 +201,7 @@ class Runtime:
 
     @property
     def config_problems(self) -> tuple[str, ...]:
-        """What is wrong with the configuration, as in `config_report`, without what that takes; empty unless `lenient`."""
+        """What is wrong with the configuration, as `config_report` has it; empty unless that is `lenient`."""
         return self._config.problems
 
     @property

@@ -134,7 +134,8 @@ def _sorted_out(version: str, path: list[str] | None) -> tuple[list[Candidate], 
 def _by_precedence(found: list[_Found]) -> list[_Found]:
     folders = list(dict.fromkeys(known.folder for known in found))
     newest_first = sorted(found, key=lambda known: _release(known.version), reverse=True)
-    return sorted(newest_first, key=lambda known: (not known.sound, folders.index(known.folder)))
+    # By name at last: the order of a folder's entries is the file system's, and differs from machine to machine.
+    return sorted(newest_first, key=lambda known: (not known.sound, folders.index(known.folder), canonical(known.name)))
 
 
 def _known(distribution: IDistribution, version: str) -> _Found | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOOL = 'from becket import tool\n@tool(effect="none")\ndef {name}() -> str:\n    "A tool."\n    return ""\n'
 

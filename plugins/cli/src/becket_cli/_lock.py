@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from becket_cli._exits import FAILED, OK, complain
 from becket_cli._lists import echo
-from becket_cli._plugins import built
+from becket_cli._plugins import build, built, configured
 from becket_cli._safe import safe_on_a_line
 
 if TYPE_CHECKING:
@@ -46,13 +46,16 @@ def write_lock(path: str, state: State) -> int:
 def check_lock(path: str, state: State) -> int:
     """Say what has changed since the lock was written, one difference a line; return 1 where something has.
 
+    Nothing of what differs is imported.
+
     Raises:
         ConfigError: There is no lock, or it is none.
     """
     from becket.lock import Lock
 
     lock = Lock.read(path)
-    differences = lock.differences(built(state, tell=False, lenient=True))
+    state.lock = path
+    differences = lock.differences(build(configured(state, lenient=True), state))
     for difference in differences:
         echo(safe_on_a_line(difference))
     if differences:

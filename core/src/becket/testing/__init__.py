@@ -16,6 +16,7 @@ from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
+    from becket.testing.plugins import PluginConformance
     from becket.testing.policies import PolicyConformance
     from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
@@ -29,6 +30,7 @@ __all__ = [
     "ListSink",
     "LoopbackServer",
     "Played",
+    "PluginConformance",
     "PolicyConformance",
     "ProviderConformance",
     "Received",
@@ -48,6 +50,7 @@ __all__ = [
 if not TYPE_CHECKING:  # as in becket itself
     _CONFORMANCE = {
         "HttpProviderConformance": "becket.testing.http_providers",
+        "PluginConformance": "becket.testing.plugins",
         "PolicyConformance": "becket.testing.policies",
         "ProviderConformance": "becket.testing.providers",
         "SessionStoreConformance": "becket.testing.session_stores",

@@ -157,7 +157,7 @@ class PolicyConformance(Contract):
         policy = self._policy()
         for asked, arguments in self._calls():
             for part in ("arguments", "tool"):
-                unreadable = _Unreadable(asked.name, arguments, part)
+                unreadable = Unreadable(asked.name, arguments, part)
                 try:
                     verdict = await self._asked(policy, self._context(), unreadable, asked)
                 except Exception as error:  # noqa: BLE001  it is what is wanted
@@ -278,7 +278,7 @@ class _Renamed:
         self.approve = approve
 
 
-class _Unreadable:
+class Unreadable:
     """A call, one part of which cannot be looked at."""
 
     def __init__(self, name: str, arguments: Mapping[str, Any], part: str) -> None:

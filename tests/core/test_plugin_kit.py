@@ -1,0 +1,250 @@
+"""The tests of the contract of plugins find every way to break it, and say what is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from becket.testing import PluginConformance
+from becket.testing import _importing as importing
+from becket.testing._contract import rules_of
+from becket.testing.plugins import resolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+GOOD = """
+from dataclasses import dataclass
+
+from becket import Ask, Deny, hookimpl, tool
+
+
+@tool(effect="none")
+def shout(text: str) -> str:
+    "Shout."
+    return text.upper()
+
+
+@dataclass
+class Settings:
+    path: str
+
+
+@hookimpl
+def declare_config():
+    return Settings
+
+
+@hookimpl
+def register_tools(config):
+    return [shout]
+
+
+@hookimpl
+async def system_prompt(ctx):
+    return f"You are {ctx.agent}."
+
+
+@hookimpl
+def approve_tool(ctx, call, tool):
+    return Deny("no") if call.tool == "rm" or "rm" in call.arguments else Ask("is it?") if tool.name == "x" else None
+"""
+
+
+def written(folder: Path, name: str, source: str) -> str:
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    return name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plugins")
+
+
+@pytest.fixture(autouse=True)
+def importable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+
+
+class TestGood(PluginConformance):
+    table = {"path": "here"}  # noqa: RUF012  as a test has it
+
+    @pytest.fixture(autouse=True)
+    def source(self, folder: Path) -> None:
+        self.plugin = written(folder, "good_plugin", GOOD)
+
+
+class TestInstalled(PluginConformance):
+    """By the name of its distribution; a class, in an object that is made of it."""
+
+    plugin = "becket-guard"
+
+
+# -- plugins that break the contract -----------------------------------------------------------------------------------
+
+TOOL = "from becket import hookimpl, tool\n@tool(effect='none')\ndef fine() -> str:\n    'Be fine.'\n"
+HOOK = "from becket import Allow, Ask, Deny, hookimpl\n@hookimpl\n"
+SLOW = "import time\nend = time.process_time() + 0.15\nwhile time.process_time() < end: pass\n"
+HOLD = "    import threading; threading.Event().wait(0.3)\n"
+
+FAULTS: list[tuple[str, str, str]] = [
+    ("import nowhere", "test_it_is_imported_quickly", "could not be imported: ModuleNotFoundError: No module named"),
+    ("raise SystemExit(3)", "test_it_is_imported_quickly", "could not be imported: SystemExit: 3"),
+    (SLOW + TOOL, "test_it_is_imported_quickly", r"importing it takes [\d.]+ s of CPU time, and may take 0.1 s"),
+    (
+        TOOL + "open(__file__ + '.txt', 'w').close()",
+        "test_importing_it_touches_nothing",
+        r"file: open\('.*txt', 'w'\) at",
+    ),
+    (
+        TOOL + "import os\nfor name in ['/', '/etc', '/usr', '/var', '/tmp', '/dev', '/bin']: os.listdir(name)",
+        "test_importing_it_touches_nothing",
+        "; and 2 more",
+    ),
+    (TOOL + "import os; os.listdir('.')", "test_importing_it_touches_nothing", r"file: os.listdir\('.'\) at .*py:5"),
+    (
+        TOOL + "import socket; socket.getaddrinfo('localhost', 80)",
+        "test_importing_it_touches_nothing",
+        r"network: socket.getaddrinfo\('localhost', 80\) at .*fault_\d+.py:5",
+    ),
+    (
+        TOOL + "import threading; threading.Thread(target=threading.Event().wait, name='mine', daemon=True).start()",
+        "test_importing_it_touches_nothing",
+        "thread: it has started 'mine'",
+    ),
+    (
+        TOOL + "import subprocess, sys; subprocess.run([sys.executable, '-V'], stdout=-3)",
+        "test_importing_it_touches_nothing",
+        "process: subprocess.Popen",
+    ),
+    (TOOL + "print('hello')", "test_importing_it_leaves_the_process_as_it_is", "it prints 'hello'"),
+    (
+        TOOL + "import logging; logging.basicConfig()",
+        "test_importing_it_leaves_the_process_as_it_is",
+        "the handlers of the root logger",
+    ),
+    (
+        TOOL + "import os; os.environ['PLUGIN'] = '1'",
+        "test_importing_it_leaves_the_process_as_it_is",
+        "the program's: the environment",
+    ),
+    ("nothing = 1", "test_it_is_registered", "it implements no hook and holds no tool"),
+    (HOOK + "def register_tool(): ...", "test_it_is_registered", "there is no hook 'register_tool'; did you mean"),
+    (HOOK + "def register_sinks(): return [1]", "test_it_is_registered", "its register_sinks failed: .* 1, which is"),
+    (
+        HOOK + f"def register_tools():\n    {'; '.join(SLOW.splitlines()[:2])}\n    {SLOW.splitlines()[2]}",
+        "test_registering_it_is_quick_and_touches_nothing",
+        "registering it twice takes ",
+    ),
+    (
+        HOOK + "def register_tools():\n    open('/etc/hostname').close()",
+        "test_registering_it_is_quick_and_touches_nothing",
+        "registering it does what is for its first use: file: open",
+    ),
+    (
+        HOOK + "def register_tools():\n    print('registered')",
+        "test_registering_it_is_quick_and_touches_nothing",
+        "it prints 'registered",
+    ),
+    (
+        TOOL + "    return ''\nleft = [fine]\n@hookimpl\ndef register_tools(): return [left.pop()] if left else []",
+        "test_it_gives_the_same_again",
+        r"a runtime is given {'tools': \['fine'\]}, and the next one {'tools': \[\]}",
+    ),
+    (HOOK + "def system_prompt(): return 1", "test_runs_go_on_with_it", "a hook fails in a run of the scenario 'text'"),
+    (
+        HOOK + "def transform_messages(messages): return messages[0]",
+        "test_runs_go_on_with_it",
+        "a run of the scenario 'text' fails: .*PluginError",
+    ),
+    (
+        HOOK + "def before_tool_call(ctx, call):\n" + HOLD,
+        "test_the_event_loop_is_free_during_its_hooks",
+        r"at .*fault_\d+.py:4 in before_tool_call: .*; make the hook async",
+    ),
+    (
+        HOOK + "def after_model_call(ctx, answer, request):\n    import dataclasses\n"
+        "    run_id, agent, model, cycle, session_id, context = dataclasses.astuple(ctx)",
+        "test_a_context_may_tell_more",
+        "the hook after_model_call of .* with a context that tells more, it raised ValueError",
+    ),
+    (
+        HOOK
+        + "def approve_tool(call):\n    try: return Deny('') if call.arguments else None\n    except Exception: pass",
+        "test_a_decision_fails_closed",
+        "approve_tool gives None for a call whose arguments could not be read",
+    ),
+    (HOOK + "def system_prompts(): ...", "test_a_context_may_tell_more", "cannot be used: .* there is no hook"),
+]
+
+
+class Kit(PluginConformance):
+    """The tests of the contract, to be called one by one."""
+
+    __test__ = False
+    import_seconds = 0.1
+
+    def __init__(self, plugin: str) -> None:
+        self.plugin = plugin
+
+
+async def held(kit: Any, rule: str) -> None:
+    """Make a test, as pytest does."""
+    made = getattr(kit, rule)()
+    if made is not None:
+        await made
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # most of it happens in another process
+@pytest.mark.parametrize("number", range(len(FAULTS)))
+async def test_a_plugin_that_breaks_the_contract_is_found(number: int, folder: Path) -> None:
+    source, rule, said = FAULTS[number]
+    with pytest.raises(AssertionError, match=said):
+        await held(Kit(written(folder, f"fault_{number}", source)), rule)
+
+
+def test_every_test_of_the_contract_finds_a_fault() -> None:
+    assert {rule for _, rule, _ in FAULTS} == set(rules_of(PluginConformance))
+
+
+def test_a_class_that_does_not_say_what_is_tested_fails() -> None:
+    with pytest.raises(NotImplementedError, match="define plugin in it"):
+        PluginConformance().test_it_is_registered()
+
+
+def test_a_plugin_that_ends_its_process_is_told(folder: Path) -> None:
+    kit = Kit(
+        written(folder, "ends", "import os, sys; sys.__stderr__.write('bye'); sys.__stderr__.flush(); os._exit(3)")
+    )
+    with pytest.raises(AssertionError, match="the process that imports it ended with 3: bye"):
+        kit.test_it_is_registered()
+
+
+def test_a_plugin_that_never_ends_is_told(folder: Path) -> None:
+    name = written(folder, "waits", "import threading; threading.Event().wait()")
+    with pytest.raises(AssertionError, match="importing it did not end within"):
+        importing.observed(name, table={}, path=sys.path, patience=0.5)
+
+
+@pytest.mark.parametrize("name", ["becket-tools", "tools", "becket_tools"])
+def test_a_plugin_has_three_names(name: str) -> None:
+    assert resolved(name) == "becket_tools"
+
+
+# -- the program that looks at a plugin, in this process, where coverage sees it --------------------------------------
+
+
+def test_the_program_writes_what_it_has_seen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = written(folder, "seen", f"{GOOD}\nclass Plugin:\n    from __main__ import __name__ as no\n")
+    asked = {"plugin": f"{name}:register_tools", "table": {}, "path": sys.path}
+    monkeypatch.setattr(sys, "addaudithook", lambda hook: None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asked)))
+    importing.main()
+    assert json.loads(capsys.readouterr().out)["importing"]["error"] == ""

@@ -99,7 +99,7 @@ too_long = tool(effect="none")(lengthy)
 
 @tool(effect="none")
 async def parameter(number: int) -> int:
-    """Say a number."""
+    """Say it."""
     return number
 
 
@@ -250,7 +250,7 @@ ODD.description = "Have a schema that is none."
 FAULTS: list[tuple[Kit, str, str]] = [
     (Kit(undescribed), "test_a_model_can_be_told_of_it", "undescribed: write a docstring"),
     (Kit(too_long), "test_a_model_can_be_told_of_it", "the description has 1499 characters"),
-    (Kit(parameter), "test_a_model_can_be_told_of_it", "parameter: the parameter 'number' has no description"),
+    (Kit(parameter), "test_a_model_can_be_told_of_it", "parameter: nothing is said of the parameter 'number'"),
     (Kit(ODD), "test_a_model_can_be_told_of_it", "odd: the schema is JSON"),
     (Kit(), "test_a_model_can_be_told_of_it", "at least one tool"),
     (Kit("double"), "test_a_model_can_be_told_of_it", "make_tools.. gives what @tool makes: 'double'"),

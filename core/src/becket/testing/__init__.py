@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from becket.testing.checks import Finding, check
 from becket.testing.fakes import BatchListSink, ListSink, ScriptedProvider, calls, text
 from becket.testing.loopback import LoopbackServer, Played, Received
 from becket.testing.recording import Recording
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchListSink",
+    "Finding",
     "HttpProviderConformance",
     "ListSink",
     "LoopbackServer",
@@ -44,6 +46,7 @@ __all__ = [
     "ToolConformance",
     "WireConformance",
     "calls",
+    "check",
     "text",
 ]
 

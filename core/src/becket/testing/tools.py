@@ -23,7 +23,7 @@ from becket.testing.fakes import ScriptedProvider, calls, text
 from becket.tools import Effect, Tool, ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from becket.tools import AnyTool
 
@@ -57,9 +57,6 @@ class ToolConformance(Contract):
     failing: Mapping[str, Sequence[Mapping[str, Any]]] = _NONE
     """Arguments of calls that fit the schema and fail all the same, by the tool's name."""
 
-    undescribed: Collection[str] = ()
-    """Parameters that are left without a description on purpose, as `tool.parameter`."""
-
     context: object = None
     """The host's object, as `context=` of a run."""
 
@@ -82,7 +79,7 @@ class ToolConformance(Contract):
     # -- what is said of them ------------------------------------------------------------------------------------------
 
     def test_a_model_can_be_told_of_it(self) -> None:
-        """A description of its own and of each parameter, and a schema that is JSON: it is all that the model has."""
+        """A description that speaks of each parameter, and a schema that is JSON: it is all that the model has."""
         for tool in self._tools():
             must(tool.description.strip(), f"{tool.name}: write a docstring: it is what the model knows the tool by")
             length = len(tool.description)
@@ -90,12 +87,9 @@ class ToolConformance(Contract):
             schema: Any = tool.spec.schema
             must(_is_json(schema), f"{tool.name}: the schema is JSON: {schema!r}")
             for name, parameter in schema["properties"].items():
-                told = str(parameter.get("description", "")).strip() or f"{tool.name}.{name}" in self.undescribed
-                must(
-                    told,
-                    f"{tool.name}: the parameter {name!r} has no description; add '{name}: ...' to the docstring's "
-                    f"Args:, or '{tool.name}.{name}' to `undescribed` where it is better without",
-                )
+                told = str(parameter.get("description", "")).strip() or _plain(name) in _plain(tool.description)
+                hint = f"add '{name}: ...' to the docstring's Args:"
+                must(told, f"{tool.name}: nothing is said of the parameter {name!r}; {hint}")
 
     def test_what_a_call_does_is_stated(self) -> None:
         """`effect` is said, and no call does more: else every call is asked about, or one is not that should be."""
@@ -232,6 +226,11 @@ class ToolConformance(Contract):
 
 def _shown(tool: AnyTool, arguments: Mapping[str, Any]) -> str:
     return f"{tool.name}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+
+
+def _plain(text: str) -> str:
+    """The letters and digits of a text, to find `time_zone` in "of a time zone"."""
+    return "".join(character for character in text.lower() if character.isalnum())
 
 
 def _is_json(value: object) -> bool:

@@ -1,0 +1,188 @@
+"""The program that checks one plugin: `becket.testing.check` starts it, and reads a line of JSON for each rule.
+
+What the plugin prints goes nowhere: the lines are written to what was standard output when the program began.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+from unittest import SkipTest
+
+import anyio
+
+from becket.errors import ConfigError, ToolError
+from becket.runtime import Runtime
+from becket.sinks import RunInfo
+from becket.testing._calling import called, context_of
+from becket.testing._contract import rules_of, sentence_of
+from becket.testing._examples import example
+from becket.testing.plugins import PluginConformance, loaded, resolved
+from becket.testing.policies import PolicyConformance
+from becket.testing.sinks import SinkConformance
+from becket.testing.tools import ToolConformance
+from becket.wires import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from becket.sinks import Sink
+    from becket.testing._contract import Contract
+    from becket.tools import AnyTool
+
+__all__ = ["findings", "main"]
+
+_OF_TOOLS: Final = frozenset({"test_a_model_can_be_told_of_it", "test_what_a_call_does_is_stated"})
+"""Tests of tools that need no call."""
+
+_OF_SINKS: Final = frozenset({"test_it_is_named", "test_an_argument_is_taken_or_refused_in_words"})
+"""Tests of sinks that open none."""
+
+
+def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
+    """What comes of each rule, as the fields of a `Finding`; before each what `begins`."""
+    yield from _made(_with(PluginConformance, plugin=value, import_seconds=import_seconds), "plugin", value)
+    try:
+        runtime = Runtime(plugins=[loaded(value)], discover=False)
+    except (Exception, SystemExit):  # noqa: BLE001  what it raises when it is imported was told above
+        return
+    for tool in runtime.tools.contributions():
+        yield from _of_tool(tool.item)
+    for sink in runtime.available_sinks.contributions():
+        yield from _of_sink(sink.item)
+    for policy in runtime.available_policies.contributions():
+        yield from _made(_with(PolicyConformance, make_policy=_giving(policy.item)), "policy", policy.item.name)
+    for wire in runtime.wires.contributions():
+        kind = "WireConformance" if isinstance(wire.item, Wire) else "tests of your own"
+        why = f"only its tests know what its clients send: use {kind}"
+        yield _not_looked_at("wire", wire.item.name, "what it reads and writes", why)
+    for provider in runtime.providers.contributions():
+        why = "its models are not called here: use ProviderConformance or HttpProviderConformance"
+        yield _not_looked_at("provider", provider.item.name, "its model calls", why)
+
+
+def _not_looked_at(kind: str, name: str, rule: str, why: str) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "rule": rule, "holds": None, "sentence": why}
+
+
+def _giving(item: object) -> Callable[[object], object]:
+    return lambda _: item
+
+
+def _with(contract: type[Contract], **members: Any) -> Contract:
+    made: Contract = type(contract.__name__, (contract,), members)()
+    return made
+
+
+def _made(
+    contract: Contract, kind: str, name: str, looked_at: Callable[[str], bool] = lambda _: True
+) -> Iterator[dict[str, Any]]:
+    """Make the tests of a contract, one after the other."""
+    for test in filter(looked_at, rules_of(type(contract))):
+        rule = test.removeprefix("test_").replace("_", " ")
+        yield {"begins": f"{kind} {name}: {rule}"}
+        holds, said = _outcome(getattr(contract, test))
+        sentence = said or sentence_of(type(contract), test)
+        yield {"kind": kind, "name": name, "rule": rule, "holds": holds, "sentence": sentence}
+
+
+def _outcome(test: Callable[[], Any]) -> tuple[bool | None, str]:
+    """Whether a test passes, and what it says where it does not; on each event loop that is there."""
+    try:
+        for backend in _backends() if inspect.iscoroutinefunction(test) else ():
+            anyio.run(test, backend=backend)
+        if not inspect.iscoroutinefunction(test):
+            test()
+    except SkipTest as skipped:
+        return None, str(skipped)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  it is what is asked for
+        return False, str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+    return True, ""
+
+
+@functools.cache
+def _backends() -> tuple[str, ...]:
+    try:
+        import trio  # noqa: F401  whether it is there
+    except ModuleNotFoundError:
+        return ("asyncio",)
+    return ("asyncio", "trio")
+
+
+def _of_sink(sink: Sink) -> Iterator[dict[str, Any]]:
+    """One that wants an argument is not opened: only its tests know what may be in it."""
+    made = _with(SinkConformance, make_sink=_giving(sink))
+    try:
+        sink.open(RunInfo("run", "agent", "scripted:model"))
+    except ConfigError as error:
+        yield from _made(made, "sink", sink.name, lambda test: test in _OF_SINKS)
+        yield _not_looked_at("sink", sink.name, "what it does in runs", f"{error}; use SinkConformance")
+    except Exception:  # noqa: BLE001  the tests tell it
+        yield from _made(made, "sink", sink.name)
+    else:
+        yield from _made(made, "sink", sink.name)
+
+
+def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
+    """Only what computes is called: nobody has said that the others may be."""
+    why = f"its effect is {tool.effect!r}, so it is not called here"
+    arguments = example(tool.spec.schema)
+    if computes := tool.effect == "none" and tool.effect_is_fixed:
+        try:
+            anyio.run(called, tool, arguments, context_of(tool, None))
+        except ToolError as error:
+            computes, why = False, f"called with {arguments!r}, which was made up, it raises ToolError: {error}"
+        except Exception:  # noqa: BLE001, S110  the tests tell it
+            pass
+    cases = {tool.name: [arguments]} if computes else {}
+    made = _with(ToolConformance, make_tools=lambda _: [tool], cases=cases)
+    yield from _made(made, "tool", tool.name, lambda test: computes or test in _OF_TOOLS)
+    if not computes:
+        say = "say calls that succeed in the `cases` of ToolConformance"
+        yield _not_looked_at("tool", tool.name, "its calls", f"{why}; {say}")
+
+
+def _there(plugin: str) -> str:
+    """What the plugin is imported as.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    value = resolved(plugin)
+    module = value.partition(":")[0].strip()
+    try:
+        there = find_spec(module) is not None
+    except (ImportError, ValueError):
+        there = False
+    if not there:
+        raise ConfigError(
+            f"there is no plugin {plugin!r}: none that is installed has that name, and there is no module {module!r}; "
+            f"'becket plugins' lists what is installed"
+        )
+    return value
+
+
+def main() -> None:
+    """Check the plugin that standard input names."""
+    asked = json.load(sys.stdin)
+    sys.path[:] = asked["path"] or sys.path
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+        def tell(line: dict[str, Any]) -> None:
+            out.write(f"{json.dumps(line)}\n")
+            out.flush()
+
+        try:
+            for line in findings(_there(asked["plugin"]), asked["import_seconds"]):
+                tell(line)
+            tell({"done": True})
+        except ConfigError as error:
+            tell({"unknown": str(error)})

@@ -32,7 +32,10 @@ agent = Agent(model, [weather], runtime=Runtime(discover=False))  # made at impo
 """
 
 
-QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:pytest_cov", "--assert=plain")
+QUICK = (
+    *(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "pytest_cov", "schemathesis")),
+    "--assert=plain",
+)
 """What is not under test is left out: it would be imported anew in each run."""
 
 

@@ -1,7 +1,10 @@
-"""The pytest plugin of becket: tests of agents are recorded once, and replayed offline from then on.
+"""The pytest plugin of becket: tests of agents are recorded once, and replayed offline from then on; and fixtures.
+
+`becket_runtime`, `becket_model` and `becket_events` are for tests of agents and plugins that ask no service,
+`becket_environment` for tests of what users install.
 
 A package of its own: pytest imports it in every test run of every environment that has becket, and it must cost that
-nothing. becket is imported by the first test that uses a recording, and so also after coverage has begun.
+nothing. becket is imported by the first test that uses a fixture of it, and so also after coverage has begun.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from becket.testing import Recording
+    from becket import Event, Runtime
+    from becket.testing import ListSink, Recording, ScriptedProvider
+    from becket.testing.environments import Environment
 
 _RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
 _WRITTEN: pytest.StashKey[list[Path]] = pytest.StashKey()
@@ -56,6 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "becket_recording(name=None, secrets=(), real_tools=None): replay what the test's agents ask of models and "
         "tools; with --becket-record, record it. The same as the fixture becket_recording, with options.",
+    )
+    config.addinivalue_line(
+        "markers",
+        "becket_plugins(*plugins, **options): the plugins of the fixture becket_runtime, as objects, by what an entry "
+        "point points at (module, module:object), or by the names of installed ones; options of becket.Runtime.",
     )
     config.stash[_WRITTEN] = []
 
@@ -99,6 +109,76 @@ def becket_recording(request: pytest.FixtureRequest) -> Iterator[Recording]:
     recording.begin()
     yield recording
     recording.end()
+
+
+@pytest.fixture
+def becket_runtime(request: pytest.FixtureRequest, _becket_sink: ListSink) -> Iterator[Runtime]:
+    """A runtime of this test's own: strict, with no plugins but those that the marker becket_plugins names.
+
+    No file of a configuration is read for it. It is the default runtime while the test runs, so that it is that of
+    agents that are given none.
+    """
+    from becket import Runtime, set_default_runtime
+
+    plugins, options = _plugins(request.node)
+    runtime = Runtime(**{"discover": False, "strict": True, **options, "plugins": plugins, "sinks": [_becket_sink]})
+    previous = set_default_runtime(runtime)
+    try:
+        yield runtime
+    finally:
+        set_default_runtime(previous)
+        runtime.close()
+
+
+def _plugins(item: pytest.Item) -> tuple[list[object], dict[str, Any]]:
+    """The plugins and the options of the markers, the nearest last."""
+    from becket.testing.plugins import loaded, resolved
+
+    plugins: list[object] = []
+    options: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers("becket_plugins"))):
+        plugins += [loaded(resolved(given)) if isinstance(given, str) else given for given in marker.args]
+        options |= marker.kwargs
+    return plugins, options
+
+
+@pytest.fixture
+def _becket_sink() -> ListSink:
+    from becket.testing import ListSink
+
+    return ListSink("becket_events")
+
+
+@pytest.fixture
+def becket_events(becket_runtime: Runtime, _becket_sink: ListSink) -> list[Event]:  # noqa: ARG001  whose runs they are of
+    """The events of all runs of becket_runtime, those of nested runs among them, in the order in which they came."""
+    return _becket_sink.events
+
+
+@pytest.fixture
+def becket_model() -> Callable[..., ScriptedProvider]:
+    """Makes a model that follows scripts, one for each of its calls: `becket_model(calls(("add", {...})), "Done.")`.
+
+    A text is an answer; else what `becket.testing.ScriptedProvider` takes, its options among it.
+    """
+    from becket.testing import ScriptedProvider, text
+
+    def make(*scripts: Any, **options: Any) -> ScriptedProvider:
+        return ScriptedProvider(*(text(given) if isinstance(given, str) else given for given in scripts), **options)
+
+    return make
+
+
+@pytest.fixture
+def becket_environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A virtual environment that is thrown away, with becket in it: install a plugin there, and run `becket`.
+
+    `becket_environment.install(folder)`, `.uninstall(name)` and `.run("becket", "tools")`, which gives what
+    `subprocess.run` does; see `becket.testing.environments`.
+    """
+    from becket.testing.environments import Environment
+
+    return Environment(tmp_path_factory.mktemp("environment") / "it")
 
 
 def _secrets(of_test: str | Mapping[str, str] | Iterable[str], of_all: Iterable[str]) -> dict[str, str]:

@@ -23,7 +23,9 @@ from becket import (
 from becket.testing import ListSink, Scenarios, ScriptedProvider, calls, text
 
 if TYPE_CHECKING:
-    from becket import Event, LogReader
+    from collections.abc import AsyncIterator
+
+    from becket import Event, LogReader, ModelEvent, ModelRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -247,6 +249,27 @@ async def test_a_reader_comes_back_at_the_event_that_it_was_not_given(scenarios:
     assert (await anext(reader)).seq == 3
 
 
+@pytest.mark.parametrize("own", [False, True])
+async def test_what_is_given_back_in_the_middle_comes_before_the_rest(scenarios: Scenarios, *, own: bool) -> None:
+    """A reader that goes event by event has read others ahead."""
+    stream = scenarios.agent.stream_async("text", detach=True)
+    events = await read_all(stream.follow())
+    reader = stream if own else stream.follow()
+    first, second = await anext(reader), await anext(reader)
+    reader.unread([first, second])
+    assert seqs([event async for event in reader]) == seqs(events)
+
+
+async def test_of_what_was_given_back_no_more_is_read_than_is_asked_for(scenarios: Scenarios) -> None:
+    stream = scenarios.agent.stream_async("text", detach=True)
+    events = await read_all(stream.follow())
+    reader = stream.follow()
+    reader.unread(await reader.read())
+    assert seqs(reader.ready(most=2)) == [1, 2]
+    assert reader.last == 2
+    assert seqs(await read_all(reader)) == seqs(events[2:])
+
+
 async def test_read_hands_over_together_what_is_ready_together(scenarios: Scenarios) -> None:
     stream = scenarios.agent.stream_async("text")
     assert stream.ready() == []  # it starts nothing
@@ -277,6 +300,55 @@ async def test_a_time_limit_around_a_read_loses_no_event(scenarios: Scenarios) -
     while events := await stream.read():
         got += events
     assert seqs(got) == list(range(1, len(got) + 1))
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_second_task_that_reads_is_refused(scenarios: Scenarios, *, own: bool) -> None:
+    stream = scenarios.agent.stream_async("held", detach=True)
+    reader = stream if own else stream.follow()
+    await reader.read()
+    await until(lambda: scenarios.waiting)
+    while reader.ready():
+        pass
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.read)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="another task is reading"):
+            await reader.read()
+        stream.cancel()
+    assert (await read_all(stream.follow()))[-1].type == "run_finished"
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_reader_of_a_run_that_never_waits_can_be_cancelled(*, own: bool) -> None:
+    """Each time it waits, the next events are there before the loop looks at it."""
+
+    class Endless(ScriptedProvider):
+        async def stream(self, request: ModelRequest, /) -> AsyncIterator[ModelEvent]:
+            while True:
+                yield TextDelta("x")
+
+    agent = Agent(Endless(text("never")), runtime=Runtime(discover=False, make_log=lambda run: MemoryLog(1000)))
+    stream = agent.stream_async("go", detach=True)
+    reader = stream if own else stream.follow()
+    read = 0
+    with anyio.CancelScope() as scope:
+        while events := await reader.read():
+            read += len(events)
+            if read > 1_000:
+                scope.cancel()
+            assert read < 100_000
+    assert scope.cancelled_caught
+    stream.cancel()
+    await until(lambda: stream.done)
+
+
+async def test_a_run_that_was_closed_before_it_began_has_nothing_to_follow(scenarios: Scenarios) -> None:
+    stream = scenarios.agent.stream_async("text")
+    await stream.aclose()
+    reader = stream.follow()
+    assert reader.ready() == []
+    assert await read_all(reader) == []
 
 
 async def test_after_is_a_number_of_an_event(scenarios: Scenarios) -> None:

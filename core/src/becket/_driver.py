@@ -297,6 +297,11 @@ class Driver:
         return self._backend.gate()
 
     @property
+    def begun(self) -> bool:
+        """Whether it has a log: it was started, and not closed before that."""
+        return self.state == "running" or self.turn.phase != "new"
+
+    @property
     def nested(self) -> bool:
         """Whether its events are in the log of a run above."""
         return self._effects.is_nested

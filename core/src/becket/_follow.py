@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from becket.errors import ConfigError, EventsDropped
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class LogReader:
     pressure on the run: where it is slower than the log is long, it raises `EventsDropped`.
     """
 
-    __slots__ = ("_after", "_driver", "_gate", "_ready", "_runs")
+    __slots__ = ("_after", "_driver", "_gate", "_reading", "_ready", "_runs")
 
     def __init__(self, driver: Driver, after: int) -> None:
         """Readers are made by `AgentStream.follow`."""
@@ -29,6 +31,7 @@ class LogReader:
             raise ConfigError(f"after is {after}; it is the `seq` of the last event that was seen, 0 for none")
         self._driver = driver
         self._gate: Gate | None = None
+        self._reading = False
         self._ready: list[Event] = []  # the next one last
         self._runs = {driver.turn.run_id}
         self._after = after
@@ -47,7 +50,7 @@ class LogReader:
         Raises:
             StopAsyncIteration: The run is over.
             EventsDropped: Events that were not read are no longer there.
-            RuntimeError: The run lives on another event loop.
+            RuntimeError: The run lives on another event loop, or another task waits with this reader.
         """
         if not self._ready:
             self._ready = await self.read()
@@ -61,23 +64,36 @@ class LogReader:
 
         Raises:
             EventsDropped: Events that were not read are no longer there.
-            RuntimeError: The run lives on another event loop.
+            RuntimeError: The run lives on another event loop, or another task waits with this reader.
         """
         driver = self._driver
         driver.start()
         while not (events := self.ready(most)) and driver.state != "over":
-            if self._gate is None:
-                self._gate = driver.gate()
-            await driver.buffer.follow(self._gate)
+            await self._wait()
         return events
+
+    async def _wait(self) -> None:
+        if self._reading:  # at a gate one task waits: the other would never be woken
+            raise RuntimeError(
+                "another task is reading with this reader already; give each a reader of its own: stream.follow()"
+            )
+        if self._gate is None:
+            self._gate = self._driver.gate()
+        self._reading = True
+        try:
+            await self._driver.buffer.follow(self._gate)
+            await checkpoint_if_cancelled()  # as the driver's own reader does: see there
+        finally:
+            self._reading = False
 
     def ready(self, most: int = 256) -> list[Event]:
         """As `read`, without waiting: nothing where nothing is there yet."""
         if self._ready:
-            events, self._ready = self._ready[::-1], []
+            events = self._ready[-most:][::-1]
+            del self._ready[-most:]
             return events
         driver = self._driver
-        if driver.state == "new":
+        if not driver.begun:
             return []
         self.check()
         log = driver.effects.log
@@ -94,7 +110,7 @@ class LogReader:
             EventsDropped: It is gone.
         """
         driver = self._driver
-        dropped = 0 if driver.state == "new" else driver.effects.log.dropped
+        dropped = driver.effects.log.dropped if driver.begun else 0
         if dropped > self._after:
             raise EventsDropped(
                 f"the events {self._after + 1} to {dropped} of the run {driver.turn.run_id} are no longer there; "
@@ -106,7 +122,7 @@ class LogReader:
 
     def unread(self, events: list[Event]) -> None:
         """Give back events that were read last; they are read again."""
-        self._ready[:0] = events[::-1]
+        self._ready += events[::-1]
 
     def _own(self, events: list[Event]) -> list[Event]:
         """Those of the run and of what is nested in it: the log is that of the run above."""

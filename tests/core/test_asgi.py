@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from becket import Event, RunFailed, RunFinished
+from becket import Agent, Event, MemoryLog, RunFailed, RunFinished, Runtime, TextDelta
 from becket.asgi import EventResponse
-from becket.testing import Scenarios
+from becket.testing import Scenarios, ScriptedProvider, text
 from becket.wires import EventStreamEncoder, server_sent_event
 
 if TYPE_CHECKING:
@@ -248,6 +248,27 @@ async def test_who_follows_a_run_that_says_nothing_is_answered_at_once() -> None
     assert (response.gone, client.body) == (True, b":\n\n")
     stream.cancel()
     await answered(Client(), stream.follow())  # type: ignore[arg-type]
+
+
+async def test_an_answer_that_has_begun_ends_where_its_reader_has_not_kept_up() -> None:
+    """Even where it had no event yet: its client comes back, and is told then."""
+
+    class Slow(Client):
+        async def send(self, message: Message) -> None:
+            if message.get("body") == b":\n\n":
+                go.set()
+                while not stream.done:
+                    await checkpoint()
+            await super().send(message)
+
+    go, client = anyio.Event(), Slow()
+    agent = Agent(ScriptedProvider([TextDelta("a"), go.wait, *text(*"bcdefg")]), runtime=Runtime(discover=False))
+    stream = agent.stream_async("go", log=MemoryLog(keep=4), detach=True)
+    async for event in stream:
+        if event.type == "text_delta":
+            break
+    await answered(client, stream.follow(event.seq), heartbeat=None)  # type: ignore[arg-type]
+    assert client.body == b":\n\nend\n"
 
 
 async def test_a_format_without_a_heartbeat_sends_none() -> None:

@@ -10,6 +10,7 @@ import anyio
 
 from becket._calls import unwrap
 from becket._log import logger
+from becket.errors import EventsDropped
 from becket.stream import AgentStream
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class EventResponse:
         """Answer the request, to its end or to that of its client.
 
         Raises:
+            EventsDropped: Of a log: before there was anything to send. Once there was, the answer ends.
             Exception: The encoder failed, or the run could not begin. The run is over then.
         """
         try:
@@ -125,7 +127,8 @@ class EventResponse:
                     await self._send(send, beat)
                 patience = self._heartbeat
         except Exception as error:
-            if not self._seen:
+            # Of a failure the last event has told. That events are gone, the status tells as long as there is none.
+            if not (self._begun if isinstance(error, EventsDropped) else self._seen):
                 raise
             logger.info("the run that was answered with has failed: %s: %s", type(error).__name__, error)
             return []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from becket import Agent, Allow, DecisionRequested, Deny, Edit, Runtime, TextDelta, hookimpl, tool
 from becket.testing import Scenarios, ScriptedProvider, calls, text
 from becket.wires import EventStreamEncoder, RunRequest
@@ -222,6 +224,39 @@ async def test_a_decision_made_aside_lets_the_run_go_on_unread(asking: Callable[
     seen = await here.client.get(f"/runs/{first.run_id}/events")
     assert sum(event["type"] == "text_delta" for event in seen.events) == 1000
     assert here.going_on == 0
+
+
+@pytest.mark.parametrize("aside", [True, False])
+async def test_a_detached_run_is_decided_on_of_which_little_is_kept(asking: Callable[..., Any], *, aside: bool) -> None:
+    """What it has said meanwhile, in a run that is nested beside the one that asks, is not there any more."""
+    go = anyio.Event()
+
+    @tool(effect="write")
+    async def change() -> str:
+        return "changed"
+
+    asks = Agent(ScriptedProvider(calls(("change", {})), text("done")), [change], name="asks", approver="reader")
+    says = Agent(ScriptedProvider([go.wait, *text(*["piece "] * 100)]), name="says")
+    agent = Agent(
+        ScriptedProvider(calls(("asks", {"prompt": "go"}), ("says", {"prompt": "go"})), text("all done")),
+        [asks.as_tool("asks", "Asks."), says.as_tool("says", "Says.")],
+        approver="reader",
+    )
+    here = asking(agent=agent, limits=ServeLimits(keep_events=10))
+    first = await here.client.post("/asking", {"prompt": "go", "detach": True})
+    go.set()
+    run = here.app.state.becket.runs.find("everybody", first.run_id)
+    while run.last < 100:
+        await checkpoint()
+    if aside:
+        body = {"request_id": requests(first)[0], "outcome": "allow"}
+        assert (await here.client.post(f"/runs/{first.run_id}/decisions", body)).status == 202
+    else:
+        second = await here.client.post("/asking", {"answers": {requests(first)[0]: True}})
+        assert (second.status, second.code) == (410, "events_dropped")
+    await here.idle()
+    seen = await here.client.get(f"/runs/{first.run_id}/events?after={run.last - 5}")
+    assert seen.events[-1]["result"]["stop_reason"] == "end_turn"
 
 
 async def test_a_run_that_is_read_is_not_read_by_another(

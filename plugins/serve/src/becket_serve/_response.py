@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from becket import ConfigError
+from becket import ConfigError, EventsDropped
 from becket.asgi import EventResponse
 from becket.wires import SocketWire, Wire
 from starlette.responses import Response
 
 from becket_serve._gate import RUN_ID
+from becket_serve._run import events_dropped
 from becket_serve._wires import own_wires
 
 if TYPE_CHECKING:
@@ -119,5 +120,7 @@ class RunResponse(EventResponse):
         """Answer the request."""
         try:
             await super().__call__(scope, receive, send)
+        except EventsDropped as error:  # of a detached run, which waits for nobody to go on with its answer
+            raise events_dropped(self._run, error) from error
         finally:
             await self._run.leave(parked=self.parked)

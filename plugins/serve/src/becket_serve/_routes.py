@@ -15,6 +15,7 @@ from becket_serve._bodies import read_body
 from becket_serve._gate import CLIENT, RUN_ID
 from becket_serve._problems import problem
 from becket_serve._response import RunResponse
+from becket_serve._run import events_dropped
 from becket_serve._wires import events_encoder
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Routes:
             reader = run.stream.follow(after)
             reader.check()
         except EventsDropped as error:
-            raise _gone(run, error) from error
+            raise events_dropped(run, error) from error
         if request.method == "HEAD":
             return Response(headers={"content-type": encoder.media_type, **encoder.headers})
         return _Followed(run, reader, encoder, heartbeat=self._runs.limits.heartbeat)
@@ -149,7 +150,7 @@ class _Followed(EventResponse):
         try:
             await super().__call__(scope, receive, send)
         except EventsDropped as error:  # before the first one was read
-            raise _gone(self._run, error) from error
+            raise events_dropped(self._run, error) from error
 
 
 def _after(request: Request, run: Run) -> int:
@@ -178,16 +179,6 @@ def _after(request: Request, run: Run) -> int:
 
 _DIGITS = 15
 """More than any run has events; Python limits how long a number it reads."""
-
-
-def _gone(run: Run, error: EventsDropped) -> RequestError:
-    return RequestError(
-        f"the events {error.after + 1} to {error.dropped} of the run {run.info.run_id} are no longer kept; "
-        f"go on after {error.dropped}",
-        status=410,
-        code="events_dropped",
-        members={"after": error.after, "dropped": error.dropped, "first": error.dropped + 1, "last": run.last},
-    )
 
 
 async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:

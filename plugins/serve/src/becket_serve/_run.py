@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from becket import AgentStream, Event, RunInfo
     from becket.policies import Answer
 
-__all__ = ["Run", "unknown_decision"]
+__all__ = ["Run", "events_dropped", "unknown_decision"]
 
 _HAND_OVER: Final = 5.0
 """Seconds that an answer which has ended has for letting go of its run."""
@@ -72,7 +72,7 @@ class Run:
             if self._waits:
                 self.stream.cancel()  # nobody has come back in time
         if self._adrift:
-            self.stream.ready()  # its reader will not come back: the log has its events
+            self._let_go_on()
 
     def close(self) -> None:
         """It is over."""
@@ -125,7 +125,7 @@ class Run:
         if parked and self.open:
             self._waits = not (self._adrift or self.detached)
         elif parked and self._adrift:
-            self.stream.ready()
+            self._let_go_on()
         elif parked:
             await self.stream.aclose()
         if self.stream.done and self.ended is None:  # it never began
@@ -157,6 +157,11 @@ class Run:
         await self.decide(request_id, answer)
         if self._reader is None:
             self._waits, self._adrift = False, True
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Take what its reader will not come back for: the log has it. A run that is detached waits for no reader."""
+        if not self.detached:
             self.stream.ready()
 
     async def over(self) -> None:
@@ -169,6 +174,17 @@ class Run:
             except EventsDropped:  # it was faster
                 continue
             return
+
+
+def events_dropped(run: Run, error: EventsDropped) -> RequestError:
+    """The error for a reader who asks for events, or goes on with some, that are no longer there."""
+    return RequestError(
+        f"the events {error.after + 1} to {error.dropped} of the run {run.info.run_id} are no longer kept; "
+        f"go on after {error.dropped}",
+        status=410,
+        code="events_dropped",
+        members={"after": error.after, "dropped": error.dropped, "first": error.dropped + 1, "last": run.last},
+    )
 
 
 def unknown_decision(request_id: str) -> RequestError:

@@ -136,6 +136,12 @@ class Run:
         self.cancelled = True
         self.stream.cancel()
 
+    async def end(self) -> None:
+        """End it since the server is being stopped. One that has not begun, whose client does not read, never will."""
+        self.stream.cancel()
+        if not self.last:
+            await self.stream.aclose()
+
     async def decide(self, request_id: str, answer: Answer) -> None:
         """Answer what it asks.
 

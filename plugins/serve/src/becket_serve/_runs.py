@@ -166,7 +166,7 @@ class Runs:
         with anyio.move_on_after(grace):
             await self._all_over()
         for run in self._all_going_on():
-            run.stream.cancel()
+            await run.end()
         await self._all_over()  # bounded: each has core's own grace for cleaning up
 
     async def _all_over(self) -> None:

@@ -391,3 +391,33 @@ async def test_who_follows_a_nested_run_sees_that_run_alone() -> None:
     assert seen[0].type == "run_started"
     assert seen[-1].type == "run_finished"
     assert {event.agent for event in seen if event.type == "run_started"} == {"inner", "innermost"}
+
+
+async def test_who_comes_back_to_a_nested_run_sees_what_goes_on_below_it() -> None:
+    """Though the run between has said nothing since."""
+    runtime, go = Runtime(discover=False), anyio.Event()
+
+    def asking(name: str, below: Agent) -> Agent:
+        provider = ScriptedProvider(calls(("below", {"prompt": "x"}), prefix=name), text("done"))
+        return Agent(provider, [below.as_tool("below", "Goes on.")], name=name, runtime=runtime)
+
+    deep = Agent(ScriptedProvider([TextDelta("a"), go.wait, *text("b")]), name="deep", runtime=runtime)
+    inner = asking("inner", asking("middle", deep))
+    seen: list[Event] = []
+
+    @tool(effect="none")
+    async def ask() -> str:
+        """Run another agent, and come back to it."""
+        stream = inner.stream_async("x", detach=True)
+        async for event in stream:
+            if event.type == "text_delta":
+                break
+        reader = stream.follow(event.seq)
+        go.set()
+        seen.extend(await read_all(reader))
+        return "asked"
+
+    await Agent(ScriptedProvider(calls(("ask", {})), text("done")), [ask], name="outer", runtime=runtime).invoke_async(
+        "x"
+    )
+    assert [event.text for event in seen if isinstance(event, TextDelta)] == ["b", "done", "done"]

@@ -107,7 +107,6 @@ class Driver:
         self.turn = Turn(os.urandom(16).hex(), history)
         self.state: Literal["new", "running", "over"] = "new"
         self.buffer = NoBuffer() if detach else Buffer()
-        self._reader = LogReader(self, 0) if detach else None
         self._log = log
         self._plan = plan
         self._runtime = runtime
@@ -125,6 +124,7 @@ class Driver:
         self.parent: Place | None = None
         self.children: set[Driver] = set()
         self.budget: Budget | None = None
+        self._reader = LogReader(self, 0) if detach else None
 
     @property
     def plan(self) -> RunPlan:

@@ -33,7 +33,7 @@ class LogReader:
         self._gate: Gate | None = None
         self._reading = False
         self._ready: list[Event] = []  # the next one last
-        self._runs = {driver.turn.run_id}
+        self._runs = {run.turn.run_id for run in driver.below()}
         self._after = after
 
     @property

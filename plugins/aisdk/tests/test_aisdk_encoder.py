@@ -205,6 +205,15 @@ async def test_reasoning_that_goes_on_later_is_a_part_of_its_own(chat: Callable[
     assert [part["text"] for part in read.parts if part["type"] == "reasoning"] == ["one ", "two"]
 
 
+async def test_nothing_is_kept_of_nested_runs_that_are_over() -> None:
+    """An answer may have thousands of them."""
+    stream = Scenarios().agent.stream_async("nested")
+    encoder = ChunkEncoder(stream.info)
+    async for event in stream:
+        encoder.encode(event)
+    assert not encoder._nested._data
+
+
 async def test_a_nested_run_that_fails_says_so(chat: Callable[..., Any]) -> None:
     """And the call it is in has failed."""
 

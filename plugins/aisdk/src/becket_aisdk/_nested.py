@@ -96,10 +96,15 @@ class NestedRuns:
         return self._run(event, {"text": f"{before}\n\n{event.message.text}" if before else event.message.text})
 
     def _finished(self, event: RunFinished) -> bytes:
-        return self._run(event, {"state": "finished", "stopReason": event.result.stop_reason})
+        return self._over(event, {"state": "finished", "stopReason": event.result.stop_reason})
 
     def _failed(self, event: RunFailed) -> bytes:
-        return self._run(event, {"state": "failed", "errorText": event.error.message})
+        return self._over(event, {"state": "failed", "errorText": event.error.message})
+
+    def _over(self, event: Event, changes: Mapping[str, object]) -> bytes:
+        written = self._run(event, changes)
+        del self._data[event.run_id]  # a run may have thousands below it
+        return written
 
     def _run(self, event: Event, changes: Mapping[str, object]) -> bytes:
         known = self._data.get(event.run_id, {"runId": event.run_id})
@@ -116,10 +121,12 @@ class NestedRuns:
     def _tool_finished(self, event: ToolFinished) -> bytes:
         result = event.result
         outcome: dict[str, object] = {"state": result.status, "output": output_of(result.content)}
-        return self._tool(event, result.call_id, outcome | {"preliminary": False})
+        written = self._tool(event, result.call_id, outcome | {"preliminary": False})
+        del self._data[_name(event, result.call_id)]  # as above: what tools return may be long
+        return written
 
     def _tool(self, event: Event, call_id: str, changes: Mapping[str, object]) -> bytes:
-        name = f"{event.run_id}:{event.cycle}:{call_id}"  # ids of calls are those of their message alone
+        name = _name(event, call_id)
         known = self._data.get(name, {"runId": event.run_id, "toolCallId": call_id})
         return self._part(NESTED_TOOL, name, {**known, **changes})
 
@@ -137,3 +144,8 @@ class NestedRuns:
         ToolProgress: _tool_progress,
         ToolFinished: _tool_finished,
     }
+
+
+def _name(event: Event, call_id: str) -> str:
+    """What the part of a call is called: ids of calls are those of their message alone."""
+    return f"{event.run_id}:{event.cycle}:{call_id}"

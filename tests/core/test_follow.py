@@ -96,6 +96,27 @@ async def test_a_detached_run_is_cancelled_by_its_stream(scenarios: Scenarios) -
     assert scenarios.cleaned == 1
 
 
+async def test_closing_the_stream_of_a_detached_run_ends_the_reading_in_another_task(scenarios: Scenarios) -> None:
+    """At once, though the run goes on and says nothing."""
+    stream = scenarios.agent.stream_async("held", detach=True)
+    read: list[Event] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def read_on() -> None:
+            async for event in stream:
+                read.append(event)  # noqa: PERF401  they are looked at meanwhile
+
+        tasks.start_soon(read_on)
+        await until(lambda: scenarios.waiting)
+        await anyio.wait_all_tasks_blocked()
+        before = len(read)
+        await stream.aclose()
+    assert len(read) == before
+    assert scenarios.waiting
+    stream.cancel()
+    await read_all(stream.follow(before))
+
+
 async def test_a_detached_run_that_was_never_begun_never_begins(scenarios: Scenarios) -> None:
     stream = scenarios.agent.stream_async("text", detach=True)
     await stream.aclose()

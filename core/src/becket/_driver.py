@@ -184,7 +184,8 @@ class Driver:
         if self._closed:
             return False
         if self._reader is not None:
-            if events := await self._reader.read():
+            events = await self._reader.read()
+            if events and not self._closed:
                 self._reader.unread(events)
                 return True
         else:
@@ -210,6 +211,7 @@ class Driver:
             self.state = "over"
             return
         if self._reader is not None:
+            self._backend.post(self._reader.leave)
             return
         self._leaving = True
         self.buffer.drop()

@@ -23,7 +23,7 @@ class LogReader:
     pressure on the run: where it is slower than the log is long, it raises `EventsDropped`.
     """
 
-    __slots__ = ("_after", "_driver", "_gate", "_reading", "_ready", "_runs")
+    __slots__ = ("_after", "_driver", "_gate", "_left", "_reading", "_ready", "_runs")
 
     def __init__(self, driver: Driver, after: int) -> None:
         """Readers are made by `AgentStream.follow`."""
@@ -32,6 +32,7 @@ class LogReader:
         self._driver = driver
         self._gate: Gate | None = None
         self._reading = False
+        self._left = False
         self._ready: list[Event] = []  # the next one last
         self._runs = {run.turn.run_id for run in driver.below()}
         self._after = after
@@ -68,7 +69,7 @@ class LogReader:
         """
         driver = self._driver
         driver.start()
-        while not (events := self.ready(most)) and driver.state != "over":
+        while not (events := self.ready(most)) and driver.state != "over" and not self._left:
             await self._wait()
         return events
 
@@ -85,6 +86,12 @@ class LogReader:
             await checkpoint_if_cancelled()  # as the driver's own reader does: see there
         finally:
             self._reading = False
+
+    def leave(self) -> None:
+        """Wait for no more events; on the event loop of the run. What is there can still be read."""
+        self._left = True
+        if self._gate is not None:
+            self._gate.open()
 
     def ready(self, most: int = 256) -> list[Event]:
         """As `read`, without waiting: nothing where nothing is there yet."""

@@ -21,7 +21,7 @@ __all__ = ["commands"]
 
 def commands() -> Iterable[click.Command]:
     """All of them."""
-    return [new_command, dev_command]
+    return [new_command, dev_command, check_command]
 
 
 @click.command("new")
@@ -95,6 +95,41 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
     with installed(source), _following.followed(source, stamp):
         code = group.main(list(command), prog_name=root.info_name, standalone_mode=False, obj=root.obj)
     ctx.exit(code if isinstance(code, int) else 0)
+
+
+@click.command("check")
+@click.argument("plugin", metavar="[PATH|NAME]", default=".")
+@click.option("--json", "json", is_flag=True, help="Print one JSON array instead of a table.")
+@click.pass_context
+def check_command(ctx: click.Context, *, plugin: str, json: bool) -> None:
+    """Check a plugin against its contracts: the folder of a project, a single file, or something installed.
+
+    PATH is a folder with a pyproject.toml (this one, unless said otherwise) or a Python file; NAME is that of the
+    plugin, of its distribution, or of its module.
+
+    It happens in a process of its own, which imports the plugin and uses what it adds, as far as that does no harm:
+    model providers, and tools that read or change something, are not called. Their own tests do that, as 'becket new'
+    makes them.
+
+    The exit code is 1 where something does not hold, and 2 where there is no such plugin.
+    """
+    from becket import ConfigError
+    from becket.testing import check
+
+    from becket_dev._checking import as_json, as_table
+
+    if plugin == "." and not Path("pyproject.toml").is_file():
+        raise click.UsageError("there is no pyproject.toml here; give the folder of a project, a file, or a name.", ctx)
+    try:
+        findings = check(plugin)
+    except ConfigError as error:
+        raise click.UsageError(str(error), ctx) from error
+    if json:
+        click.echo(as_json(findings))
+    else:
+        for line in as_table(findings):
+            click.echo(line)
+    ctx.exit(1 if any(finding.holds is False for finding in findings) else 0)
 
 
 def _tell_adds(source: SourceFile, module: ModuleType) -> None:

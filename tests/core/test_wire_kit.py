@@ -115,6 +115,18 @@ class TestTold(Questions):
         return Told()
 
 
+class OneMessage(Good):
+    """Takes a message, and no list of them."""
+
+    def read(self, body: Any, /) -> RunRequest:
+        return RunRequest(prompt=Message("user", (Text(str(super().read(body).prompt)),)))
+
+
+class TestOneMessage(Questions):
+    def make_wire(self) -> Wire:
+        return OneMessage()
+
+
 # -- wires that break the contract -------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,10 @@ class TestAgUi(WireConformance):
     def text_of(self, answer: bytes) -> str:
         lines = [line.removeprefix(b"data: ") for line in answer.split(b"\n") if line.startswith(b"data: ")]
         events = [json.loads(line) for line in lines]
-        return "".join(event["delta"] for event in events if event["type"] == "TEXT_MESSAGE_CONTENT")
+        begun = [event for event in events if event["type"] == "TEXT_MESSAGE_START"]
+        own = {event["messageId"] for event in begun if "subagentRunId" not in event}
+        written = [event for event in events if event["type"] == "TEXT_MESSAGE_CONTENT"]
+        return "".join(event["delta"] for event in written if event["messageId"] in own)
 
     def tells_failure(self, answer: bytes) -> bool:
         return b'"RUN_ERROR"' in answer

@@ -24,7 +24,8 @@ class TestEvents(WireConformance):
     def text_of(self, answer: bytes) -> str:
         lines = [line.removeprefix(b"data: ") for line in answer.split(b"\n") if line.startswith(b"data: ")]
         events = [json.loads(line) for line in lines]
-        return "".join(event["text"] for event in events if event["type"] == "text_delta" and not event.get("parent_run_id"))
+        own = [event for event in events if event["type"] == "text_delta" and not event.get("parent_run_id")]
+        return "".join(event["text"] for event in own)
 
     def tells_failure(self, answer: bytes) -> bool:
         return b'"run_failed"' in answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class TestTools(ToolConformance):
-    cases = {"calculator": [{"expression": "2*(3+4)"}], "current_time": [{}]}
-    failing = {"calculator": [{"expression": "1/0"}]}
+    cases = MappingProxyType({"calculator": [{"expression": "2*(3+4)"}], "current_time": [{}]})
+    failing = MappingProxyType({"calculator": [{"expression": "1/0"}]})
     undescribed = ("current_time.timezone",)  # a small model is better without, as the module says
 
     def make_tools(self) -> Sequence[AnyTool]:
@@ -25,12 +26,8 @@ class TestTools(ToolConformance):
 
 
 class TestFileTools(ToolConformance):
-    cases = {
-        "read_file": [{"path": "a.txt"}],
-        "list_files": [{}],
-        "search_files": [{"text": "one"}],
-    }
-    failing = {"read_file": [{"path": "../a.txt"}]}
+    cases = MappingProxyType({"read_file": [{"path": "a.txt"}], "list_files": [{}], "search_files": [{"text": "one"}]})
+    failing = MappingProxyType({"read_file": [{"path": "../a.txt"}]})
 
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path) -> None:

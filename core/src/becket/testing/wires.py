@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from becket.content import Message
+from becket.content import to_messages
 from becket.errors import RequestError
 from becket.events import DecisionRequested, TextDelta
 from becket.testing._contract import Contract, missing, must, not_looked_at
@@ -101,9 +101,9 @@ class WireConformance(Contract):
         """What the client asks for becomes the prompt."""
         request = self._read(self.make_body("How are you?"))
         must(isinstance(request, RunRequest), f"read gives a RunRequest: {request!r}")
-        prompt: Any = request.prompt
-        last = prompt if isinstance(prompt, str) else _last_text(prompt)
-        must(last == "How are you?", f"the prompt is what the client asks: {prompt!r}")
+        with as_failures(f"the prompt {request.prompt!r}"):
+            last = to_messages(request.prompt)[-1].text
+        must(last == "How are you?", f"the prompt is what the client asks: {request.prompt!r}")
 
     def test_what_cannot_be_served_is_refused_in_words(self) -> None:
         """By `request_model`, or with a `RequestError`: a client must know what to do about it."""
@@ -267,12 +267,6 @@ class WireConformance(Contract):
     def _text(self, answer: bytes, when: str) -> str:
         with as_failures(f"{when}: reading the answer {answer!r}"):
             return self.text_of(answer)
-
-
-def _last_text(prompt: Sequence[Any]) -> str:
-    """The text of the last message, or of the blocks."""
-    last = prompt[-1]
-    return last.text if isinstance(last, Message) else "".join(getattr(block, "text", "") for block in prompt)
 
 
 def _is_json(value: object) -> bool:

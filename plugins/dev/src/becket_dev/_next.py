@@ -19,7 +19,7 @@ __all__ = ["commands"]
 _USES: Final[dict[Kind, str]] = {
     "tool": 'becket run -t {} "Count the words of: to be or not to be"',
     "provider": 'becket run -m {}:echo "Hello there"',
-    "sink": 'becket run --sink {}:events.jsonl "Hello there"',
+    "sink": 'becket run --sink console --sink {}:events.jsonl "Hello there"',
     "policy": "becket plugins",
     "wire": "becket serve",
 }

@@ -313,17 +313,19 @@ async def test_a_server_that_stops_does_not_wait_for_a_client_that_does_not_read
 
 @pytest.mark.anyio
 async def test_a_server_that_stops_begins_nothing(place: Callable[..., Any]) -> None:
-    """A run that its client was not told of yet, since it does not read: neither by looking at it, nor later."""
+    """A run that its client was not told of yet, since it does not read: neither by waiting for it, nor later."""
     here = place(limits=ServeLimits(grace=0.01))
     mine = here.app.state.becket.runs.of("everybody")
+    first = mine.start(RunRequest(prompt="held"), asks=True)
     async with mine.start(RunRequest(prompt="idle tool"), asks=True) as going:
-        waiting = mine.start(RunRequest(prompt="held"), asks=True)
+        last = mine.start(RunRequest(prompt="held"), asks=True)
         while (await anext(going)).type != "tool_started":
             pass
         with anyio.fail_after(10):
             await here.app.state.becket.close()
+    assert here.scenarios.cleaned == 1
     assert (here.going_on, here.scenarios.waiting) == (0, 0)
-    assert await waiting.read() == []
+    assert await first.read() == await last.read() == []
 
 
 # -- its cost ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio.lowlevel import checkpoint
 from becket import ConfigError, DecisionMade, DecisionRequested, Edit, EventsDropped, RequestError
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Run:
     async def end(self) -> None:
         """End it since the server is being stopped. One that has not begun, whose client does not read, never will."""
         self.stream.cancel()
+        await checkpoint()  # one that is just beginning tells its client that it is cancelled
         if not self.last:
             await self.stream.aclose()
 

@@ -170,7 +170,7 @@ class Runs:
         await self._all_over()  # bounded: each has core's own grace for cleaning up
 
     async def _all_over(self) -> None:
-        while going := self._all_going_on():
+        while going := [run for run in self._all_going_on() if run.last]:  # to wait for another would begin it
             for run in going:
                 await run.over()
 

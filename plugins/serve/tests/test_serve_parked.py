@@ -209,6 +209,24 @@ async def test_a_run_that_waits_counts_and_can_be_cancelled(asking: Callable[...
     assert (await here.client.post("/stream", {"prompt": "text"})).status == 200
 
 
+async def test_a_decision_on_the_stream_itself_lets_the_run_go_on_unread(asking: Callable[..., Any]) -> None:
+    """As over a socket, which finds the run and not the answer that it was started for."""
+
+    @tool(effect="write")
+    async def change() -> str:
+        return "changed"
+
+    agent = Agent(ScriptedProvider(calls(("change", {})), text(*["piece "] * 1000)), [change], approver="reader")
+    here = asking(agent=agent)
+    first = await here.client.post("/asking", {"prompt": "go"})
+    runs = here.app.state.becket.runs
+    await runs.of("everybody").find(first.run_id).decide(requests(first)[0], answer=True)
+    seen = await here.client.get(f"/runs/{first.run_id}/events")
+    assert seen.first("run_finished")["result"]["stop_reason"] == "end_turn"
+    assert sum(event["type"] == "text_delta" for event in seen.events) == 1000
+    assert here.going_on == 0
+
+
 async def test_a_decision_made_aside_lets_the_run_go_on_unread(asking: Callable[..., Any]) -> None:
     """However much it says: its events are read elsewhere."""
 

@@ -18,6 +18,9 @@ __all__ = ["Run", "events_dropped", "unknown_decision"]
 _HAND_OVER: Final = 5.0
 """Seconds that an answer which has ended has for letting go of its run."""
 
+_LAPSED: Final = "the time limit"
+"""Who has decided where nobody did."""
+
 
 class Run:
     """One run of a client. Observes it, so that what it waits for is known without reading its stream.
@@ -70,8 +73,10 @@ class Run:
                 self.open.add(event.request_id)
         elif isinstance(event, DecisionMade):
             self.open.discard(event.request_id)
-            if self._waits:
+            if self._waits and event.by == _LAPSED:
                 self.stream.cancel()  # nobody has come back in time
+            elif self._waits:
+                self._waits, self._adrift = False, True  # decided on its stream, as over a socket
         if self._adrift:
             self._let_go_on()
 

@@ -89,7 +89,7 @@ async def test_another_name_is_not_the_servers(place: Callable[..., Any], host: 
 
 
 async def test_names_can_be_added(place: Callable[..., Any]) -> None:
-    here = place(hosts=["Agents.Example."])
+    here = place(hosts=["Agents.Example.", "[::1]", "10.0.0.1"])
     assert (await here.client.post("/stream", TEXT, host="agents.example:443")).status == 200
     assert (await place(hosts=["*"]).client.post("/stream", TEXT, host="anything.example")).status == 200
 

@@ -25,11 +25,11 @@ class Names:
         origins: Web sites besides the server's own.
 
     Raises:
-        ConfigError: An origin is none.
+        ConfigError: A name or an origin is none.
     """
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
-        self._hosts = {"localhost", *(_listed("hosts", hosts))}
+        self._hosts = {"localhost", *(_checked_host(host) for host in _listed("hosts", hosts))}
         self._origins = {_checked_origin(origin) for origin in _listed("origins", origins)}
 
     def check_host(self, host: str) -> None:
@@ -68,6 +68,15 @@ def _listed(option: str, given: Iterable[str]) -> list[str]:
     if isinstance(given, str):
         raise ConfigError(f"{option} is the text {given!r}; it takes a list, as in {option}=[{given!r}]")
     return [name.lower().rstrip("./") for name in given]
+
+
+def _checked_host(host: str) -> str:
+    if host == "*" or _is_address(host.strip("[]")) or (_host_name(host) == host and "*" not in host):
+        return host
+    raise ConfigError(
+        f"hosts has {host!r} in it; it takes names as 'agents.example.com', with neither scheme nor port, or '*' for "
+        f"any"
+    )
 
 
 def _checked_origin(origin: str) -> str:

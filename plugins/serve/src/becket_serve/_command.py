@@ -75,7 +75,12 @@ def serve_command(settings: Settings) -> click.Command:
 
 
 def _serve(settings: Settings, given: dict[str, Any]) -> None:
-    tokens = [*settings.tokens, *_tokens(given["token_file"])]
+    tokens = [*(settings.tokens or ()), *_tokens(given["token_file"])]
+    if settings.tokens is not None and not tokens:
+        raise ConfigError(
+            "'tokens' under [plugins.serve] has no token in it, so anybody could use the agent and its tools; set the "
+            "environment variables that it names, or take it out of your configuration"
+        )
     with _listening(given["host"], given["port"]) as sockets:
         address = sockets[0].getsockname()
         if not tokens and not all(_is_loopback(one) for one in sockets):

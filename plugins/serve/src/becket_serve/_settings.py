@@ -94,7 +94,7 @@ class Settings:
 
     Attributes:
         tokens: The bearer tokens that clients may have, each of at least 16 characters. None: only this machine is
-            served.
+            served. An empty list has tokens that were to come from variables which are not set, so nobody is.
         hosts: Names by which clients may call the server, besides `localhost` and addresses; `*` for any.
         origins: Web sites whose pages may call it, as `https://app.example.com`; `*` for any.
         limits: What clients may have.
@@ -103,13 +103,13 @@ class Settings:
         SettingsError: One of them is wrong.
     """
 
-    tokens: list[pydantic.SecretStr] = field(default_factory=list, repr=False)
+    tokens: list[pydantic.SecretStr] | None = field(default=None, repr=False)
     hosts: list[str] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
     limits: ServeLimits = field(default_factory=ServeLimits)
 
     def __post_init__(self) -> None:
-        checked_tokens(self.tokens)
+        checked_tokens(self.tokens or ())
 
 
 def checked_tokens(given: Iterable[object]) -> list[str]:

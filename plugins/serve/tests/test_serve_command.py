@@ -328,6 +328,25 @@ def test_tokens_come_from_a_file_the_environment_and_the_configuration(
         assert server.post("/stream", {"prompt": "hi"}).status == 401
 
 
+def test_a_token_whose_variable_is_not_set_opens_nothing(run: Callable[..., Any], tmp_path: Path) -> None:
+    """Also on loopback, where a proxy may stand before it."""
+    config = tmp_path / "becket.toml"
+    config.write_text('[plugins.serve]\ntokens = [{ env = "TOKEN_THAT_IS_NOT_SET" }]\n', encoding="utf-8")
+    done = run("--port", "0", BECKET_CONFIG=str(config))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "has no token in it" in done.stderr
+
+
+def test_a_table_that_is_wrong_is_all_that_is_said(run: Callable[..., Any], tmp_path: Path) -> None:
+    """And not that there is no such command."""
+    config = tmp_path / "becket.toml"
+    config.write_text("[plugins.serve.limits]\nruns = 0\n", encoding="utf-8")
+    done = run("--port", "0", BECKET_CONFIG=str(config))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "runs is 0" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_what_others_can_reach_needs_a_token(run: Callable[..., Any]) -> None:
     done = run("--host", "0.0.0.0", "--port", "0")  # noqa: S104  what is tested
     assert (done.returncode, done.stdout) == (3, "")

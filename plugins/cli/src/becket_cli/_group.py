@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from becket import ConfigError
 
-from becket_cli._exits import PIPE, State, complain, described
+from becket_cli._exits import CONFIG, PIPE, State, complain, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +31,20 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, or None."""
         return super().get_command(ctx, cmd_name) or self._contributed(ctx).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the command line names.
+
+        Where its plugin is configured wrongly, that was said just now, and the command line is as it should be.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if args[0] in ctx.meta.get("becket.misconfigured", ()):
+                ctx.exit(CONFIG)
+            raise
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read the command line; `--help` and `--version` print here."""
@@ -62,6 +77,11 @@ class Commands(click.Group):
             return {}
         if not ctx.resilient_parsing:  # a shell completes a word: nobody wants to read anything
             tell_left_out(runtime.plugins, state)
+        ctx.meta["becket.misconfigured"] = {
+            plugin.name
+            for plugin in runtime.plugins
+            if plugin.status == "quarantined" and isinstance(plugin.error, ConfigError)
+        }
         return offered.commands
 
 

@@ -136,7 +136,7 @@ async def test_a_wire_that_is_broken_is_left_out(client: Any, caplog: pytest.Log
         (lambda agent: app(agent, hosts="example.com"), "hosts is the text 'example.com'; it takes a list"),
         (lambda agent: app(agent, hosts=["https://example.com"]), "with neither scheme nor port"),
         (lambda agent: app(agent, hosts=["example.com:8000"]), "hosts has 'example.com:8000' in it"),
-        (lambda agent: app(agent, hosts=["*.example.com"]), "or '\\*' for any"),
+        (lambda agent: app(agent, hosts=["*.example.com"]), "or '\\*' for "),
         (lambda agent: app(agent, hosts=[""]), "hosts has '' in it"),
         (lambda agent: app(agent, origins=["example.com"]), "origins has 'example.com' in it"),
         (lambda agent: app(agent, origins=["https://example.com/app"]), "it takes web sites as"),
@@ -227,6 +227,9 @@ async def test_it_works_mounted_in_an_application_that_knows_nothing_of_it(clien
     async with here.open("POST", "/agents/events", {"prompt": "held"}) as answer:
         await answer.until(lambda answer: answer.has("text_delta"))
     assert scenarios.cleaned == 1
+    described = (await here.get("/agents/openapi.json")).json
+    assert described["servers"] == [{"url": "/agents"}]
+    assert "/stream" in described["paths"]
 
 
 @pytest.mark.anyio

@@ -248,7 +248,7 @@ class Served:
             Route("/runs/{run_id}/events", one.events),
             Route("/runs/{run_id}/cancel", one.cancel, methods=["POST"]),
             Route("/runs/{run_id}/decisions", one.decisions(decision), methods=["POST"]),
-            Route("/openapi.json", _always(description)),
+            Route("/openapi.json", _below_root(description)),
             Route("/healthz", _always({"status": "ok"})),
             Route("/readyz", self._ready),
         ]
@@ -279,6 +279,16 @@ def _always(content: Any) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:  # noqa: ARG001  an endpoint's
         return json_response(content)
+
+    return endpoint
+
+
+def _below_root(description: dict[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with the description of the routes, whose paths are those below where the application is mounted."""
+
+    async def endpoint(request: Request) -> Response:
+        root: str = request.scope.get("root_path", "")
+        return json_response({**description, "servers": [{"url": root}]} if root else description)
 
     return endpoint
 

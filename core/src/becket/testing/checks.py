@@ -99,7 +99,7 @@ def _given(plugin: str) -> tuple[list[str], list[str]]:
         if not given.is_file():
             raise ConfigError(f"there is no file {plugin}; give a plugin's name, its module, its file or its project")
         return [given.stem], [str(given.parent)]
-    if not given.is_dir() or (os.sep not in plugin and not (given / "pyproject.toml").is_file()):
+    if not plugin or not given.is_dir() or (os.sep not in plugin and not (given / "pyproject.toml").is_file()):
         return [plugin], []
     return _of_project(given)
 
@@ -114,9 +114,7 @@ def _of_project(folder: Path) -> tuple[list[str], list[str]]:
         project = tomllib.loads(file.read_text(encoding="utf-8"))
         declared: Mapping[str, str] = project.get("project", {}).get("entry-points", {}).get(GROUP, {})
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{file} cannot be read: {error}; give the folder that has the plugin's project in it"
-        ) from error
+        raise ConfigError(f"{file} cannot be read: {error}; give the folder of the plugin's project") from error
     return [*declared.values()], [str(folder / "src"), str(folder)]
 
 

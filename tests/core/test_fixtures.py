@@ -183,6 +183,14 @@ def test_where_links_are_not_allowed_files_are_copied(tmp_path: Path, monkeypatc
     assert (tmp_path / "other" / "file").read_text("utf-8") == (tmp_path / "file").read_text("utf-8") == "text"
 
 
+def test_what_a_distribution_has_lost_is_not_linked(
+    becket_environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_tops", lambda _: ["nothing", "anyio"])  # the second is linked already
+    becket_environment.install("pytest")
+    assert becket_environment.run("python", "-c", "import pytest").returncode == 1
+
+
 def test_a_name_that_is_none_is_not_installed() -> None:
     assert module._installed("not a name at all") is None
     assert module._installed("becket") is not None

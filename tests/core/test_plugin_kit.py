@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from becket import ConfigError
 from becket.testing import PluginConformance
 from becket.testing import _importing as importing
 from becket.testing._contract import rules_of
@@ -90,7 +94,7 @@ class TestInstalled(PluginConformance):
 TOOL = "from becket import hookimpl, tool\n@tool(effect='none')\ndef fine() -> str:\n    'Be fine.'\n"
 HOOK = "from becket import Allow, Ask, Deny, hookimpl\n@hookimpl\n"
 SLOW = "import time\nend = time.process_time() + 0.15\nwhile time.process_time() < end: pass\n"
-HOLD = "    import threading; threading.Event().wait(0.3)\n"
+HOLD = "    import threading; threading.Event().wait(0.5)\n"
 
 FAULTS: list[tuple[str, str, str]] = [
     ("import nowhere", "test_it_is_imported_quickly", "could not be imported: ModuleNotFoundError: No module named"),
@@ -236,15 +240,94 @@ def test_a_plugin_has_three_names(name: str) -> None:
     assert resolved(name) == "becket_tools"
 
 
-# -- the program that looks at a plugin, in this process, where coverage sees it --------------------------------------
+def test_an_installed_plugin_that_must_not_be_loaded_is_told(folder: Path) -> None:
+    info = folder / "becket_later-1.dist-info"
+    info.mkdir()
+    metadata = "Metadata-Version: 2.1\nName: becket-later\nVersion: 1\nRequires-Dist: becket>=99\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    (info / "entry_points.txt").write_text("[becket]\nlater = becket_later\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="becket-later must not be loaded: it asks for becket >=99"):
+        resolved("becket-later")
 
 
+# -- the program that looks at a plugin, in this process, where coverage sees it ---------------------------------------
+
+
+def heard(event: str, *arguments: Any) -> list[tuple[str, str]]:
+    ear = importing._Ear()
+    ear.open = True
+    ear.hear(event, arguments)
+    assert ear.open
+    return list(ear.touched)
+
+
+def test_what_is_touched_is_told_with_its_place() -> None:
+    ((kind, said),) = heard("socket.connect", object(), ("127.0.0.1", 80))
+    assert kind == "network"
+    assert re.fullmatch(r"socket.connect\(\('127.0.0.1', 80\)\) at .*test_plugin_kit.py:\d+", said)
+
+
+def test_a_place_is_outside_of_python_where_there_is_one() -> None:
+    ear = importing._Ear()
+    ear.open = True
+    threading.Thread(target=ear.hear, args=("open", ("secret", "r"))).run()  # here, by Python's own code
+    ((_, said),) = ear.touched
+    assert re.fullmatch(r"open\('secret', 'r'\) at .*test_plugin_kit.py:\d+", said)
+    thread = threading.Thread(target=ear.hear, args=("open", ("another", "r")))
+    thread.start()
+    thread.join()
+    assert len(ear.touched) == 1  # what another thread does is not heard: that there is one is told
+
+
+def test_a_place_in_python_itself_is_told_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "__file__", "/os.py")  # all that there is lies below it
+    assert importing._place().rpartition(":")[0].endswith(".py")
+
+
+@pytest.mark.parametrize(
+    ("event", "arguments"),
+    [
+        ("compile", ()),
+        ("open", (3, "r")),
+        ("open", (b"module.py", "r")),
+        ("open", ("/lib/x-1.dist-info/METADATA", "r")),
+        ("open", (os.devnull, "w")),
+        ("os.listdir", (sys.path[-1],)),
+    ],
+)
+def test_what_python_itself_does_is_not_told(event: str, arguments: tuple[Any, ...]) -> None:
+    assert heard(event, *arguments) == []
+
+
+def test_nothing_is_heard_where_nobody_listens() -> None:
+    ear = importing._Ear()
+    ear.hear("open", ("secret", "r"))
+    assert not ear.touched
+
+
+@pytest.mark.parametrize(
+    ("plugin", "table", "error"),
+    [("seen", {"path": "here"}, ""), ("seen:Plugin", {}, ""), ("nowhere_at_all", {}, "ModuleNotFoundError: No module")],
+)
 def test_the_program_writes_what_it_has_seen(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plugin: str,
+    table: dict[str, Any],
+    error: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    name = written(folder, "seen", f"{GOOD}\nclass Plugin:\n    from __main__ import __name__ as no\n")
-    asked = {"plugin": f"{name}:register_tools", "table": {}, "path": sys.path}
+    source = f"{GOOD}\nclass Plugin:\n    register_tools = hookimpl(lambda self: [shout])\nprint('loaded')\n"
+    written(folder, "seen", source)
+    monkeypatch.delitem(sys.modules, "seen", raising=False)
     monkeypatch.setattr(sys, "addaudithook", lambda hook: None)
+    asked = {"plugin": plugin, "table": table, "path": sys.path}
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asked)))
     importing.main()
-    assert json.loads(capsys.readouterr().out)["importing"]["error"] == ""
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["importing"]["error"].startswith(error)
+    assert bool(seen["importing"]["error"]) == bool(error)
+    assert seen["importing"]["changed"] == ([] if error else ["it prints 'loaded'"])
+    tools = [added.get("tools") for added in seen["adds"]]
+    assert tools == ([] if error else [["shout"], ["shout"]])
+    assert seen["registering"]["error"] == ""

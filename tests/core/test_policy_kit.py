@@ -153,7 +153,7 @@ class KnowsAllFields(Careful):
 
 class Blocks(Careful):
     async def approve(self, ctx: HookContext, call: ToolCall, tool: AnyTool, /) -> Verdict | None:
-        threading.Event().wait(0.2)
+        threading.Event().wait(0.5)
         return None
 
 
@@ -202,7 +202,7 @@ FAULTS: list[tuple[Any, str, str]] = [
     (IsAnonymousToCore, "test_one_that_raises_denies", "it is said who failed"),
     (KnowsTheTests, "test_a_run_does_as_it_says", r"compute\(\): in a run it is denied, not success"),
     (KnowsAllFields, "test_a_context_may_tell_more", "with a context that tells more, it raised ValueError"),
-    (Blocks, "test_the_event_loop_is_free_while_it_decides", r"test_policy_kit.py:\d+ in approve: .*wait\(0.2\)"),
+    (Blocks, "test_the_event_loop_is_free_while_it_decides", r"test_policy_kit.py:\d+ in approve: .*wait\(0.5\)"),
     (Swallows, "test_a_cancelled_decision_ends", r"compute\(\), cancelled at its wait 1, it went on to its end"),
     (IsBound, "test_it_serves_one_event_loop_after_the_other", "it is bound to another event loop"),
 ]

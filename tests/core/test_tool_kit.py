@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
+import re
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,15 @@ import pytest
 import trio
 from anyio.lowlevel import checkpoint
 from becket import ToolContext, ToolError, ToolSpec, tool
-from becket.testing import ToolConformance
-from becket.testing._contract import rules_of
+from becket.testing import (
+    HttpProviderConformance,
+    ProviderConformance,
+    SessionStoreConformance,
+    ToolConformance,
+)
+from becket.testing._blocking import Watchdog, _place
+from becket.testing._contract import Contract, rules_of
+from becket.testing.providers import ProviderContract
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -152,7 +162,7 @@ async def succeeds() -> str:
 @tool(effect="none")
 async def blocks() -> None:
     """Wait without await."""
-    threading.Event().wait(0.2)
+    threading.Event().wait(0.5)
 
 
 @tool(effect="none")
@@ -263,7 +273,7 @@ FAULTS: list[tuple[Kit, str, str]] = [
     (Kit(succeeds, succeeds=[{}]), "test_an_error_is_for_the_model_to_read", "it is to fail, and succeeds"),
     (Kit(raises, raises=[{}]), "test_an_error_is_for_the_model_to_read", "it raises KeyError.*; raise ToolError"),
     (Kit(says_nothing, says_nothing=[{}]), "test_an_error_is_for_the_model_to_read", "the ToolError says nothing"),
-    (Kit(blocks), "test_the_event_loop_is_free_during_a_call", r"test_tool_kit.py:\d+ in blocks: .*wait\(0.2\)"),
+    (Kit(blocks), "test_the_event_loop_is_free_during_a_call", r"test_tool_kit.py:\d+ in blocks: .*wait\(0.5\)"),
     (Kit(swallows), "test_a_cancelled_call_ends", r"swallows\(\), cancelled at its wait 1, it went on to its end"),
     (Kit(goes_on), "test_a_cancelled_call_ends", "cancelled at its wait 1, it went on to its end"),
     (Kit(translates), "test_a_cancelled_call_ends", "cancelled at its wait 1, it raised ToolError"),
@@ -304,6 +314,51 @@ async def test_a_class_that_does_not_say_what_is_tested_fails() -> None:
         await held(Forgetful(), "test_each_is_called")
 
 
+@pytest.mark.parametrize(
+    ("contract", "method", "arguments"),
+    [
+        (ProviderContract, "playing", ()),
+        (ProviderConformance, "make_provider", ()),
+        (HttpProviderConformance, "connect", ("",)),
+        (HttpProviderConformance, "text_reply", ()),
+        (HttpProviderConformance, "tool_reply", ()),
+        (HttpProviderConformance, "parallel_tool_reply", ()),
+        (HttpProviderConformance, "error_reply", (500, "")),
+        (SessionStoreConformance, "make_store", ()),
+    ],
+)
+def test_a_class_that_forgets_to_say_how_fails_in_words(contract: Any, method: str, arguments: tuple[Any, ...]) -> None:
+    more = {"key": None} if method == "connect" else {}
+    with pytest.raises(NotImplementedError, match=f"{contract.__name__} does not say what is tested: define {method}"):
+        getattr(contract(), method)(*arguments, **more)
+
+
 def test_a_contract_needs_no_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(__import__("sys").modules, "pytest")
-    assert not hasattr(type("Alone", (ToolConformance,), {"__test__": False}), "nothing")
+    monkeypatch.delitem(sys.modules, "pytest")
+    marked = Contract.pytestmark
+    type("Alone", (ToolConformance,), {"__test__": False})
+    assert Contract.pytestmark is marked
+
+
+def test_a_loop_that_is_late_is_not_said_to_be_kept() -> None:
+    """A machine that is busy with others: the loop waits for its turn, in no code of anybody's."""
+
+    async def late() -> None:
+        with Watchdog(0.01, lambda: None) as watchdog:
+            watchdog._loop = 0  # no thread has this name: nothing is found in it
+            threading.Event().wait(0.05)
+        assert not watchdog.found
+
+    anyio.run(late)
+
+
+def test_the_place_is_in_code_that_is_not_pythons_own() -> None:
+    def here() -> str:
+        return _place(inspect.currentframe())
+
+    assert re.fullmatch(r".*test_tool_kit.py:\d+ in here: return _place.*", here())
+    namespace: dict[str, Any] = {"_place": _place, "inspect": inspect}
+    exec(compile("said = _place(inspect.currentframe())", "<frozen it>", "exec"), namespace)  # noqa: S102  our own text
+    assert "test_the_place_is_in_code" in namespace["said"]
+    exec(compile("said = _place(inspect.currentframe())", "/asyncio/run.py", "exec"), namespace)  # noqa: S102  as above
+    assert not namespace["said"]

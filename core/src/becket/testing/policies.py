@@ -184,7 +184,7 @@ class PolicyConformance(Contract):
     async def test_a_run_does_as_it_says(self) -> None:
         """In a run, with somebody who says yes: what it denies is denied, the rest is called."""
         policy = self._policy()
-        for asked, arguments in TRIED[:2]:
+        for asked, arguments in [one for one in TRIED if one[0].accepts(one[1])]:
             denied = isinstance(await self._said(policy, asked, arguments), Deny)
             events = await self._run(policy, asked, arguments)
             (result,) = [event.result for event in events if isinstance(event, ToolFinished)]

@@ -141,7 +141,7 @@ class SinkConformance(Contract):
 
     async def test_runs_are_observed_at_once(self) -> None:
         """A sink serves any number of runs, whose events come one among the other."""
-        sink, runs = self._sink(), [await whole_run("nested") for _ in range(3)]
+        sink, runs = self._sink(), [await whole_run(name) for name in ("nested", "text", "nested")]
         with as_failures("three runs at once"):
             async with self._observing(sink, runs) as observers:
                 for number in range(max(len(run.events) for run in runs)):

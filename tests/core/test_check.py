@@ -117,7 +117,7 @@ def test_a_file_is_checked(tmp_path: Path) -> None:
     file.write_text(GOOD, encoding="utf-8")
     findings = check(file)
     assert {found.holds for found in findings} == {True, None}
-    assert [found.rule for found in findings if found.holds is None] == ["an error is for the model to read"]
+    assert said(findings, "shout", "a cancelled call ends").startswith("no tool is async")
     assert {(found.kind, found.name) for found in findings} == {("plugin", "shouting"), ("tool", "shout")}
     assert findings[0].to_json() == {
         "kind": "plugin",
@@ -144,7 +144,7 @@ def test_a_project_is_checked_with_all_its_plugins(tmp_path: Path) -> None:
 
 def test_an_installed_plugin_is_checked_by_its_name() -> None:
     findings = check("becket-fallback", python=sys.executable)
-    assert [found.holds for found in findings if found.name == "becket_fallback"] == [True] * 10
+    assert {found.holds for found in findings if found.name == "becket_fallback"} == {True, None}
     assert "use ProviderConformance" in said(findings, "fallback", "its model calls")
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import unittest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,6 +220,19 @@ def test_every_test_of_the_contract_finds_a_fault() -> None:
 def test_a_class_that_does_not_say_what_is_tested_fails() -> None:
     with pytest.raises(NotImplementedError, match="define plugin in it"):
         PluginConformance().test_it_is_registered()
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("test_a_decision_fails_closed", "it has no hook approve_tool"),
+        ("test_a_context_may_tell_more", "it has no hook that is called in a run"),
+        ("test_the_event_loop_is_free_during_its_hooks", "it has no hook that is called in a run"),
+    ],
+)
+async def test_what_a_plugin_does_not_have_is_not_looked_at(rule: str, why: str) -> None:
+    with pytest.raises(unittest.SkipTest, match=why):
+        await held(Kit("becket-tools"), rule)
 
 
 def test_a_plugin_that_ends_its_process_is_told(folder: Path) -> None:

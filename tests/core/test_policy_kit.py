@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import unittest
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -233,3 +234,8 @@ async def test_a_word_that_is_none_is_found() -> None:
 async def test_a_class_that_does_not_say_what_is_tested_fails() -> None:
     with pytest.raises(NotImplementedError, match="define make_policy"):
         PolicyConformance().make_policy()
+
+
+async def test_what_was_not_said_is_not_looked_at() -> None:
+    with pytest.raises(unittest.SkipTest, match="say in `says`"):
+        await held(Kit(Careful, {}), "test_it_says_what_it_is_to_say")

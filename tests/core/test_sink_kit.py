@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import unittest
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +262,11 @@ def test_every_test_of_the_contract_finds_a_fault() -> None:
 async def test_what_is_lost_is_not_looked_at_where_a_sink_cannot_tell() -> None:
     with pytest.raises(Exception, match="say in `recorded`"):
         await held(Kit(BatchListSink), "test_a_burst_is_not_lost_silently")
+
+
+async def test_a_sink_that_does_not_wait_is_not_cancelled() -> None:
+    with pytest.raises(unittest.SkipTest, match="it takes events one by one"):
+        await held(Kit(ListSink), "test_a_cancelled_batch_ends")
 
 
 async def test_a_sink_without_arguments_that_takes_some_passes() -> None:

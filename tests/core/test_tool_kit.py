@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 import threading
+import unittest
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -362,3 +363,12 @@ def test_the_place_is_in_code_that_is_not_pythons_own() -> None:
     assert "test_the_place_is_in_code" in namespace["said"]
     exec(compile("said = _place(inspect.currentframe())", "/asyncio/run.py", "exec"), namespace)  # noqa: S102  as above
     assert not namespace["said"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [("test_a_cancelled_call_ends", "no tool is async"), ("test_a_context_may_tell_more", "takes a ToolContext")],
+)
+async def test_what_is_of_no_tool_is_not_looked_at(rule: str, why: str) -> None:
+    with pytest.raises(unittest.SkipTest, match=why):
+        await held(Kit(countdown), rule)

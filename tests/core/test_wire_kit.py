@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unittest
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -377,6 +378,11 @@ async def test_what_was_not_said_is_not_looked_at() -> None:
         await held(kit, "test_what_cannot_be_served_is_refused_in_words")
     with pytest.raises(Exception, match="the answer comes in one piece"):
         await held(kit, "test_text_is_written_when_it_comes")
+
+
+async def test_what_a_wire_does_not_say_is_not_looked_at() -> None:
+    with pytest.raises(unittest.SkipTest, match="it has no documents"):
+        await held(Kit(), "test_documents_and_errors_are_json")
 
 
 @pytest.mark.parametrize(("method", "arguments"), [("make_wire", ()), ("make_body", ("",)), ("text_of", (b"",))])

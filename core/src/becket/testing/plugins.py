@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from becket.policies import Ask, Deny
 from becket.providers import ModelRequest
 from becket.runtime import VERSION, Runtime
 from becket.testing._blocking import kept_at
-from becket.testing._contract import Contract, missing, must
+from becket.testing._contract import Contract, missing, must, not_looked_at
 from becket.testing._importing import observed
 from becket.testing._model_calls import as_failures
 from becket.testing._runs import LaterHookContext, Run, whole_run
@@ -28,7 +29,7 @@ from becket.testing.policies import TRIED, Unreadable
 from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from becket._table import Implementation
     from becket.testing._importing import Observed, Phase
@@ -119,6 +120,7 @@ class PluginConformance(Contract):
 
     async def test_the_event_loop_is_free_during_its_hooks(self) -> None:
         """A sync hook runs on the event loop, and must be quick; an async one waits with `await`."""
+        self._hooks(*RUN_HOOKS)
         agent = Scenarios().agent.replace(runtime=self._runtime())
         await whole_run("tools", agent)  # what is imported and made for the first run may take a while
         found = await kept_at(self.blocks, functools.partial(whole_run, "tools", agent))
@@ -131,28 +133,25 @@ class PluginConformance(Contract):
     async def test_a_context_may_tell_more(self) -> None:
         """A later becket has more fields in `HookContext`: a hook takes those that it knows, by their names."""
         later = LaterHookContext(run_id="run", agent="agent", model="scripted:model")
-        for hook in self._hooks():
+        for hook in self._hooks(*RUN_HOOKS):
             given = {**_given(), "ctx": later}
             with as_failures(f"the hook {hook.hook} of {self.plugin}, with a context that tells more"):
                 await _called(hook, given)
 
     async def test_a_decision_fails_closed(self) -> None:
         """A call that `approve_tool` cannot look at is not let through: it raises, which denies, or gives a Deny."""
-        for hook in self._hooks():
-            if hook.hook != "approve_tool":
-                continue
-            for tool, arguments in TRIED:
-                for part in ("arguments", "tool"):
-                    unreadable = Unreadable(tool.name, arguments, part)
-                    try:
-                        verdict = await _called(hook, {**_given(), "call": unreadable, "tool": tool})
-                    except Exception as error:  # noqa: BLE001  it is what is wanted
-                        verdict = Deny(str(error))
-                    must(
-                        not unreadable.tried or isinstance(verdict, Deny | Ask),
-                        f"{self.plugin}: approve_tool gives {verdict!r} for a call whose {part} could not be read; let "
-                        f"what you do not expect be raised, or give a Deny",
-                    )
+        hooks = self._hooks("approve_tool")
+        for hook, (tool, arguments), part in itertools.product(hooks, TRIED, ("arguments", "tool")):
+            unreadable = Unreadable(tool.name, arguments, part)
+            try:
+                verdict = await _called(hook, {**_given(), "call": unreadable, "tool": tool})
+            except Exception as error:  # noqa: BLE001  it is what is wanted
+                verdict = Deny(str(error))
+            must(
+                not unreadable.tried or isinstance(verdict, Deny | Ask),
+                f"{self.plugin}: approve_tool gives {verdict!r} for a call whose {part} could not be read; let "
+                f"what you do not expect be raised, or give a Deny",
+            )
 
     # -- how the tests use it ------------------------------------------------------------------------------------------
 
@@ -193,10 +192,13 @@ class PluginConformance(Contract):
         except (ConfigError, PluginError) as error:
             raise AssertionError(f"{self.plugin} cannot be used: {error}") from error
 
-    def _hooks(self) -> Iterator[Implementation]:
+    def _hooks(self, *names: str) -> list[Implementation]:
+        """Those of its hooks that are called in a run; a test that is of none ends here."""
         table = self._runtime().hooks
-        for name in RUN_HOOKS:
-            yield from getattr(table, name)
+        hooks = [hook for name in names for hook in getattr(table, name)]
+        if not hooks:
+            not_looked_at(f"it has no hook {names[0]}" if len(names) == 1 else "it has no hook that is called in a run")
+        return hooks
 
     async def _run(self, name: str) -> Run:
         return await whole_run(name, Scenarios().agent.replace(runtime=self._runtime()))

@@ -155,21 +155,25 @@ class ToolConformance(Contract):
 
     async def test_a_cancelled_call_ends(self) -> None:
         """Wherever the cancellation arrives: it goes through, nothing else is raised, and nothing is left open."""
-        for tool, arguments in self._calls():
-            if tool.is_async:
-                with Watch() as watch:
-                    await self._call(tool, arguments)
-                    await watch.check(f"{_shown(tool, arguments)}, after a whole call")
-                    wait = 1
-                    while wait <= self.waits and await self._cancelled(tool, arguments, wait):
-                        await watch.check(f"{_shown(tool, arguments)}, cancelled at its wait {wait}")
-                        wait += 1
+        waiting = [(tool, arguments) for tool, arguments in self._calls() if tool.is_async]
+        if not waiting:
+            not_looked_at("no tool is async: what runs in a thread cannot be cancelled, and is left to itself")
+        for tool, arguments in waiting:
+            with Watch() as watch:
+                await self._call(tool, arguments)
+                await watch.check(f"{_shown(tool, arguments)}, after a whole call")
+                wait = 1
+                while wait <= self.waits and await self._cancelled(tool, arguments, wait):
+                    await watch.check(f"{_shown(tool, arguments)}, cancelled at its wait {wait}")
+                    wait += 1
 
     async def test_a_context_may_tell_more(self) -> None:
         """A later becket has more fields in `ToolContext`: a tool takes those that it knows, by their names."""
-        for tool, arguments in self._calls():
-            if tool.arguments.contexts:
-                await self._call(tool, arguments, LaterContext)
+        told = [(tool, arguments) for tool, arguments in self._calls() if tool.arguments.contexts]
+        if not told:
+            not_looked_at("no tool takes a ToolContext")
+        for tool, arguments in told:
+            await self._call(tool, arguments, LaterContext)
 
     async def test_many_calls_go_on_at_once(self) -> None:
         """Runs call a tool at the same time; each call succeeds as it does alone."""

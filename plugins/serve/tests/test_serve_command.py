@@ -337,6 +337,13 @@ def test_a_token_whose_variable_is_not_set_opens_nothing(run: Callable[..., Any]
     assert "has no token in it" in done.stderr
 
 
+def test_a_variable_that_is_set_to_nothing_opens_nothing(run: Callable[..., Any]) -> None:
+    """As `-e BECKET_SERVE_TOKEN=$UNSET` does."""
+    done = run("--port", "0", BECKET_SERVE_TOKEN=" ")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "BECKET_SERVE_TOKEN is set and empty" in done.stderr
+
+
 def test_a_table_that_is_wrong_is_all_that_is_said(run: Callable[..., Any], tmp_path: Path) -> None:
     """And not that there is no such command."""
     config = tmp_path / "becket.toml"

@@ -137,9 +137,14 @@ def _tokens(path: str | None) -> list[str]:
     """The tokens that are given besides those of the configuration.
 
     Raises:
-        ConfigError: The file cannot be read, or has none.
+        ConfigError: The file cannot be read, or has none; or the variable is set to nothing.
     """
-    tokens = [token] if (token := os.environ.get(_TOKEN, "").strip()) else []
+    told = os.environ.get(_TOKEN)
+    if told is not None and not told.strip():  # as when it was made of another one that is not there
+        raise ConfigError(
+            f"{_TOKEN} is set and empty, so anybody could use the agent and its tools; give it a token, or unset it"
+        )
+    tokens = [] if told is None else [told.strip()]
     if path is None:
         return tokens
     try:

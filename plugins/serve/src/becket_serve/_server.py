@@ -59,6 +59,7 @@ class Server(uvicorn.Server):
         self._renewed = renewed
         self._wanted = False
         self._signalled = False
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is to be done now and then, ten times a second."""
@@ -82,7 +83,6 @@ class Server(uvicorn.Server):
     def handle_renewal(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a handler's
         """Have it made anew."""
         self._wanted = True
-        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Stop, run by run; then as uvicorn does."""

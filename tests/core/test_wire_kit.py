@@ -380,6 +380,12 @@ async def test_what_was_not_said_is_not_looked_at() -> None:
         await held(kit, "test_text_is_written_when_it_comes")
 
 
+@pytest.mark.parametrize("left_out", ["describe", "documents"])
+async def test_a_wire_may_say_one_without_the_other(left_out: str) -> None:
+    only = type("Only", (Good,), {name: getattr(Told, name) for name in ("describe", "documents") if name != left_out})
+    await held(Kit(only), "test_documents_and_errors_are_json")
+
+
 async def test_what_a_wire_does_not_say_is_not_looked_at() -> None:
     with pytest.raises(unittest.SkipTest, match="it has no documents"):
         await held(Kit(), "test_documents_and_errors_are_json")

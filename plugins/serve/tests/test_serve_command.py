@@ -339,7 +339,7 @@ def test_a_token_whose_variable_is_not_set_opens_nothing(run: Callable[..., Any]
 
 def test_a_variable_that_is_set_to_nothing_opens_nothing(run: Callable[..., Any]) -> None:
     """As `-e BECKET_SERVE_TOKEN=$UNSET` does."""
-    done = run("--port", "0", BECKET_SERVE_TOKEN=" ")
+    done = run("--port", "0", BECKET_SERVE_TOKEN=" ")  # noqa: S106  none
     assert (done.returncode, done.stdout) == (3, "")
     assert "BECKET_SERVE_TOKEN is set and empty" in done.stderr
 

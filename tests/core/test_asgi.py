@@ -92,7 +92,7 @@ async def answered(
     client: Client, stream: AgentStream[Any], encoder: Lines | None = None, **options: Any
 ) -> EventResponse:
     response = EventResponse(stream, encoder or Lines(), **options)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await response({"type": "http"}, client.receive, client.send)
     return response
 
@@ -110,6 +110,22 @@ async def test_every_event_is_sent_and_the_run_is_over(name: str) -> None:
     assert lines[0] == "run_started"
     assert lines[-2:] == ["run_failed" if "fails" in name else "run_finished", "end"]
     assert (stream.done, response.gone, response.parked) == (True, False, False)
+
+
+async def test_a_client_that_goes_away_after_its_last_byte_has_all_of_it() -> None:
+    """Servers say so after every answer; it cuts nothing off, and nobody was gone."""
+
+    class Waits(Client):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if message.get("more_body") is False:
+                self.gone.set()
+                await anyio.wait_all_tasks_blocked()
+
+    client = Waits()
+    response = await answered(client, Scenarios().agent.stream_async("text"))
+    assert not response.gone
+    assert client.body.endswith(b"end\n")
 
 
 async def test_what_is_ready_together_is_sent_together() -> None:

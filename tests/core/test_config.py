@@ -561,6 +561,7 @@ def test_what_it_names_must_be_there(table: dict[str, Any], said: str) -> None:
         used(table)
     runtime, _ = used(table, lenient=True)
     assert said in runtime.config_report().problems[0]
+    assert said in runtime.config_problems[0]
 
 
 def test_a_model_that_is_not_there_is_told_with_the_place_of_its_name() -> None:

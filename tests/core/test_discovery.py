@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import becket
 import pytest
 from becket._names import canonical
-from becket.discovery import discover, unmet_requirement
+from becket.discovery import discover, passed_over, unmet_requirement
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
@@ -109,6 +109,9 @@ def test_of_two_versions_in_one_folder_the_older_one_was_left_behind(tmp_path: P
     for version in ("1.9", "1.10", "1.2.7"):
         lay_out(tmp_path, "becket-x", "x = becket_x", version=version)
     assert seen(tmp_path) == [("x", "becket-x", "1.10")]
+    left = passed_over(becket.__version__, path=[str(tmp_path)])
+    assert sorted(one.candidate.version for one in left) == ["1.2.7", "1.9"]
+    assert {one.by.version for one in left} == {"1.10"}
 
 
 def test_an_entry_point_declared_twice_counts_once(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ async def test_closing_the_stream_of_a_detached_run_ends_the_reading_in_another_
     await read_all(stream.follow(before))
 
 
+async def test_a_detached_run_that_nobody_waits_for_can_be_left(scenarios: Scenarios) -> None:
+    async with scenarios.agent.stream_async("held", detach=True) as stream:
+        pass
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    stream.cancel()
+    await read_all(stream.follow())
+
+
 async def test_a_detached_run_that_was_never_begun_never_begins(scenarios: Scenarios) -> None:
     stream = scenarios.agent.stream_async("text", detach=True)
     await stream.aclose()

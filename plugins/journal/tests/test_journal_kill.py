@@ -62,7 +62,11 @@ def check(path: Path, acknowledged: int, dead: int) -> None:
     assert len(seqs) >= acknowledged
     assert len(journal.torn) <= dead
     lines = path.read_bytes().split(b"\n")
-    assert [torn.data for torn in journal.torn if torn.line == len(lines)] == [line for line in lines[-1:] if line]
+    assert [torn.data for torn in journal.torn if torn.line == len(lines)] == [
+        line
+        for line in lines[-1:]
+        if line and not line.endswith(b"}")  # a whole event that only lacks its line break
+    ]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -76,17 +76,11 @@ class EventLog(Protocol):
     One log serves a root run and those nested in it.
 
     Attributes:
-        last: The `seq` of the last event that was recorded, 0 where none was.
         dropped: The `seq` up to which events are no longer there, since the log is bounded; 0 where it is not. Gaps
             that a log leaves on purpose, such as deltas whose message it has, are none of these.
     """
 
     if TYPE_CHECKING:  # only read, so that a property will do
-
-        @property
-        def last(self) -> int:
-            """As said above."""
-            ...
 
         @property
         def dropped(self) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class TestTools(ToolConformance):
     cases = MappingProxyType({"calculator": [{"expression": "2*(3+4)"}], "current_time": [{}]})
     failing = MappingProxyType({"calculator": [{"expression": "1/0"}]})
-    undescribed = ("current_time.timezone",)  # a small model is better without, as the module says
 
     def make_tools(self) -> Sequence[AnyTool]:
         return [calculator, current_time]

@@ -77,9 +77,9 @@ class Place:
             del sys.modules[name]
         return Runtime(**options)
 
-    def keep(self, **options: Any) -> Runtime:
-        runtime = self.runtime(**options)
-        remember(runtime)
+    def keep(self, path: str | None = None, **options: Any) -> Runtime:
+        runtime = self.runtime(config=load_config(path, lenient=True), **options)
+        remember(runtime, path)
         return runtime
 
 
@@ -94,6 +94,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(sys, "path", [str(folder), str(standard), str(standard / "lib-dynload")])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("BECKET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    monkeypatch.delenv("BECKET_CONFIG", raising=False)
+    monkeypatch.delenv("BECKET_PLUGINS", raising=False)
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    monkeypatch.chdir(desk)
     made = Place(folder, tmp_path / "cache")
     made.install("seen")
     return made
@@ -143,22 +149,13 @@ def test_one_that_is_not_configured_is_told_from_one_that_is_broken(place: Place
     assert other.status == "quarantined"
 
 
-def test_what_is_blocked_now_is_told_so(place: Place) -> None:
+def test_what_the_configuration_blocks_is_told_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BECKET_PLUGINS", "no:seen")
     place.keep()
-    [one] = recall(block=["Becket_Seen"]) or ()
+    [one] = recall() or ()
     assert (one.status, one.reason, one.adds, one.hooks) == ("blocked", "it is on the block list", {}, ())
-    assert told(recall(Config(block=("seen",)))) == told((one,))
-    [two] = recall(Config(allow=("another",))) or ()
-    assert two.reason == "it is not on the allow list"
-
-
-def test_what_was_blocked_when_it_was_remembered_is_not_known(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    place.keep(block=["seen"])
-    [one] = recall(block=["seen"]) or ()
-    assert one.status == "blocked"
-    with caplog.at_level(logging.DEBUG, "becket"):
-        assert recall() is None
-    assert "becket-seen 1.0 was blocked, so that it is not known what it adds" in caplog.text
+    monkeypatch.delenv("BECKET_PLUGINS")
+    assert recall() is None
 
 
 def test_what_the_host_has_passed_is_not_kept(place: Place) -> None:
@@ -238,16 +235,70 @@ def test_a_working_directory_that_was_removed_is_survived(
     monkeypatch.chdir(tmp_path)
 
 
-def test_another_configuration_is_noticed(place: Place, tmp_path: Path) -> None:
-    file = tmp_path / "becket.toml"
+@pytest.mark.parametrize("name", ["own/becket/becket.toml", "desk/becket.toml", "desk/pyproject.toml"])
+def test_a_configuration_is_noticed_when_it_appears_changes_or_goes(place: Place, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    place.keep()
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("")
-    config = load_config(file, project=False)
-    place.keep(config=config)
-    assert len(recall(config) or ()) == 1
-    assert index_state(config).fresh
-    assert recall() is None
+    place.touch(file, 60)
+    forgotten("there is none yet")
+    place.keep()
+    assert len(recall() or ()) == 1
     file.write_text("[plugins.seen]\n")
-    assert recall(config) is None
+    place.touch(file, 40)
+    forgotten("the configuration")
+    file.unlink()
+    assert len(recall() or ()) == 1, "the one without it is still there"
+
+
+def test_projects_do_not_push_out_each_others(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / ".git").mkdir()
+        (tmp_path / name / "becket.toml").write_text("")
+        place.touch(tmp_path / name / "becket.toml", 60)
+        monkeypatch.chdir(tmp_path / name / "deep")
+        place.keep()
+    for name in ("one", "two"):
+        monkeypatch.chdir(tmp_path / name)
+        assert len(recall() or ()) == 1
+
+
+def test_no_more_than_some_are_kept(place: Place, tmp_path: Path) -> None:
+    for number in range(22):
+        file = tmp_path / f"{number}.toml"
+        file.write_text("")
+        place.touch(file, 60)
+        place.keep(str(file))
+    assert len(list(place.cache.iterdir())) == 20
+    assert recall(str(file)) is not None
+
+
+def test_a_file_that_is_named_is_a_configuration_of_its_own(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "named.toml"
+    file.write_text('block = ["seen"]')
+    place.touch(file, 60)
+    place.keep(str(file))
+    assert [one.status for one in recall(str(file)) or ()] == ["blocked"]
+    assert index_state(str(file)).fresh
+    assert recall() is None
+
+
+def test_a_variable_that_the_configuration_names_is_noticed(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declares = "from dataclasses import dataclass\n@dataclass\nclass Table:\n    root: list[str]\n"
+    place.install("other", f"{CODE}\n{declares}\n@becket.hookimpl\ndef declare_config():\n    return Table\n")
+    file = tmp_path / "named.toml"
+    file.write_text('[plugins.other]\nroot = [{ env = "A_ROOT" }]\n')
+    place.touch(file, 60)
+    monkeypatch.setenv("A_ROOT", "/srv")
+    place.keep(str(file))
+    assert recall(str(file)) is not None
+    monkeypatch.delenv("A_ROOT")
+    assert recall(str(file)) is None
+    assert "the environment variable A_ROOT, which the configuration names" in index_state(str(file)).reason
 
 
 def test_what_finders_of_others_find_has_no_time_to_tell(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,16 +325,31 @@ def test_what_has_just_been_changed_is_not_kept(place: Place) -> None:
 
 
 def test_what_is_no_longer_so_is_not_kept(place: Place) -> None:
-    runtime = place.runtime()
+    runtime = place.runtime(config=load_config())
     place.install("other")
     remember(runtime)
     assert recall() is None
     assert not place.cache.exists()
 
 
+def test_what_a_configuration_from_code_has_found_is_not_kept(place: Place) -> None:
+    remember(place.runtime())
+    remember(place.runtime(config=Config.of({"block": ["seen"]})))
+    assert not place.cache.exists()
+
+
+def test_where_the_configuration_is_wrong_nothing_is_kept(place: Place, tmp_path: Path) -> None:
+    """There is more to say each time than what the plugins are."""
+    file = tmp_path / "named.toml"
+    file.write_text('modl = "x"')
+    place.touch(file, 60)
+    place.keep(str(file))
+    assert not place.cache.exists()
+
+
 def test_what_was_held_to_a_lock_is_not_kept(place: Place) -> None:
     """Without the lock, more would be in use."""
-    remember(place.runtime(lock=Lock()))
+    place.keep(lock=Lock())
     assert not place.cache.exists()
 
 
@@ -299,6 +365,7 @@ def test_what_was_held_to_a_lock_is_not_kept(place: Place) -> None:
         lambda text: "[]",
         lambda text: "{}",
         lambda text: text.replace('"stamps": {', '"stamps": [], "more": {'),
+        lambda text: text.replace('"variables": {', '"variables": [], "more": {'),
         lambda text: text.replace('"name"', '"nome"'),
         lambda text: text.replace('"name": "seen"', '"name": 5'),
         lambda text: text.replace('"look"', "[]"),
@@ -357,7 +424,7 @@ def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, v
 def test_it_lies_in_the_folder_of_the_platform(
     monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], folder: str
 ) -> None:
-    for name in ("BECKET_CACHE", "XDG_CACHE_HOME", "HOME"):
+    for name in ("BECKET_CACHE", "XDG_CACHE_HOME", "HOME", "BECKET_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

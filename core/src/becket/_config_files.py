@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 import stat
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from becket._config_places import NAME, PYPROJECT, folders, own_file, users_file
 from becket.config import ConfigFile, Origin
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Read", "found", "own_file"]
+__all__ = ["Read", "found"]
 
-NAME: Final = "becket.toml"
-PYPROJECT: Final = "pyproject.toml"
 PREFIX: Final = "tool.becket."
 
 LARGEST: Final = 1_000_000
@@ -31,8 +29,6 @@ DEEPEST: Final = 50
 # 200,000 bytes. What is quoted is bounded here, so that this search itself takes no such time.
 _PART: Final = rb"""(?:[A-Za-z0-9_-]{1,100}+|"(?:[^"\\\n]|\\.){0,100}+"|'[^'\n]{0,100}+')"""
 _DEEP_KEY: Final = re.compile(rb"(?<![A-Za-z0-9_-])(?:%b[ \t]*+\.[ \t]*+){%d}" % (_PART, DEEPEST))
-
-_REPOSITORY: Final = (".git", ".hg", ".jj", ".svn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +44,12 @@ class _UnreadableError(Exception):
     """Why a file cannot be read, in words."""
 
 
-def own_file(environ: Mapping[str, str]) -> str:
-    """See `becket.config.user_file`."""
-    folder = _folder(environ)
-    return str(folder / "becket" / NAME) if folder else ""
-
-
-def _folder(environ: Mapping[str, str]) -> Path | None:
-    """The platform's configuration folder, None where the user has no home."""
-    named = environ.get({"win32": "APPDATA", "darwin": ""}.get(sys.platform, "XDG_CONFIG_HOME"), "")
-    if Path(named).is_absolute():  # the specification of the latter says to pass over one that is relative
-        return Path(named)
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    return home.joinpath(
-        *{"win32": ("AppData", "Roaming"), "darwin": ("Library", "Application Support")}.get(sys.platform, (".config",))
-    )
-
-
 def found(
     path: str | None, environ: Mapping[str, str], *, user: bool, project: bool | str | os.PathLike[str]
 ) -> Iterator[Read]:
     """The user's file, then the project's, as far as they are wanted."""
     usual = own_file(environ)
-    own = path if path is not None else environ.get("BECKET_CONFIG") or usual if user else ""
+    own = users_file(path, environ) if user or path is not None else ""
     if own or path is not None:
         yield _user(Path(own), must_be_there=own != usual)
     if project is not False:
@@ -99,7 +75,7 @@ def _user(path: Path, *, must_be_there: bool) -> Read:
 
 def _project(start: Path, own: str) -> Iterator[Read]:
     """The first file of a project from `start` upwards, and the one beside it that it goes before."""
-    for folder in _folders(start):
+    for folder in map(Path, folders(str(start))):
         reads = [read for name in (NAME, PYPROJECT) if (read := _of_project(folder / name, own))]
         if reads:
             yield reads[0]
@@ -109,18 +85,6 @@ def _project(start: Path, own: str) -> Iterator[Read]:
             return
     missed = str(start / NAME)
     yield Read(ConfigFile(missed, "project", "absent"), Origin("project", missed))
-
-
-def _folders(start: Path) -> list[Path]:
-    """Where a project's file may lie: in `start`, and within a repository in each folder up to its own.
-
-    Without a repository no further: what lies above (`/tmp`, a shared folder) belongs to somebody else.
-    """
-    every = [start, *start.parents]
-    for number, folder in enumerate(every, 1):
-        if any(_is_there(folder / name) for name in _REPOSITORY):
-            return every[:number]
-    return [start]
 
 
 def _of_project(path: Path, own: str) -> Read | None:

@@ -293,7 +293,7 @@ def user_file(environ: Mapping[str, str] | None = None) -> str:
     """
     import os
 
-    from becket._config_files import own_file
+    from becket._config_places import own_file
 
     return own_file(os.environ if environ is None else environ)
 

@@ -20,23 +20,29 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from becket._config_places import places
 from becket._log import logger
-from becket._names import canonical
 from becket._version import VERSION
 from becket.errors import ConfigError
 from becket.plugins import HookInfo, Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from becket._choice import Choice
-    from becket.config import Config
     from becket.runtime import Runtime
 
 __all__ = ["IndexState", "index_state", "recall", "remember"]
 
 _SETTLED: Final = 2.0
 """Seconds that a folder must have been left alone: a change in the same tick of its clock would not show."""
+
+_MOST: Final = 20
+"""Indexes that are kept: one for each environment, and for each configuration that is read in it."""
+
+_PREFIX: Final = "plugins-"
+
+_VARIABLE: Final = "BECKET_PLUGINS"
+"""The variable that has a say in which plugins are loaded."""
 
 _LARGEST: Final = 10_000_000
 """Bytes of an index; that of 60 plugins has 40,000."""
@@ -69,106 +75,102 @@ class _StaleError(Exception):
     """Why an index cannot be used, in words."""
 
 
-def recall(config: Config | None = None, *, block: Iterable[str] = ()) -> tuple[Plugin, ...] | None:
+def recall(path: str | None = None) -> tuple[Plugin, ...] | None:
     """Every installed plugin, as when it was last remembered; None where that is not known, and a `Runtime` must look.
 
-    What the configuration and `block` say of them is applied anew. A plugin that could not be used has its reason, and
-    as `error` at most a `ConfigError`; the traceback is not kept.
+    They are those of `Runtime(config=load_config(path, lenient=True))` in this working directory, with what became of
+    them by that configuration; its files are not read. A plugin that could not be used has its reason, and as `error`
+    at most a `ConfigError`; the traceback is not kept.
 
     Args:
-        config: The configuration, or None for none.
-        block: Names of plugins that are blocked besides.
+        path: A file that is read in place of the user's own; see `becket.load_config`.
     """
-    from becket._choice import Choice
-
-    path = _file()
-    allow, always = (config.allow, config.block) if config else (None, ())
-    choice = Choice(
-        allow=None if allow is None else frozenset(map(canonical, allow)),
-        block=frozenset(map(canonical, (*block, *always))),
-    )
+    file = _file(_looked_at(path))
     try:
-        return tuple(_seen(one, choice) for one in _read(path, config))
+        return tuple(_read(file, path))
     except _StaleError as why:
-        logger.debug("the index %s is not used: %s", path, why)
+        logger.debug("the index %s is not used: %s", file, why)
         return None
 
 
-def _seen(plugin: Plugin, choice: Choice) -> Plugin:
-    """The plugin as this choice has it.
-
-    Raises:
-        _StaleError: That is not known.
-    """
-    if why := choice.blocked(plugin):
-        return Plugin(
-            *(plugin.name, plugin.distribution, plugin.version, plugin.value, "blocked", why), metadata=plugin.metadata
-        )
-    if plugin.status == "blocked":
-        raise _StaleError(f"{plugin.title} was blocked, so that it is not known what it adds")
-    return plugin
-
-
-def remember(runtime: Runtime) -> None:
+def remember(runtime: Runtime, path: str | None = None) -> None:
     """Keep what a runtime has found, if it is what there is now; where that cannot be done, nothing happens.
 
-    What the host has passed as objects is left out. It belongs to the runtime's configuration: another one may have
-    the plugins add something else.
+    Only what a runtime has found by a configuration of `becket.load_config(path, lenient=True)` is kept, and only where
+    nothing is wrong with that: else there would be more to say than the index knows. What the host has passed as
+    objects is left out.
+
+    Args:
+        runtime: The runtime; with no names of plugins to allow, block or order but those of its configuration.
+        path: A file that was read in place of the user's own.
     """
-    path = _file()
+    file = _file(_looked_at(path))
     try:
-        content = _content(runtime)
-        if path:
-            _write(path, content)
+        content = _content(runtime, path)
+        if file:
+            _write(file, content)
     except (_StaleError, OSError, ValueError) as why:  # the last for a text that is none
-        logger.debug("the index %s is not written: %s", path, why)
+        logger.debug("the index %s is not written: %s", file, why)
 
 
-def index_state(config: Config | None = None) -> IndexState:
-    """Whether there is an index, and whether it can be used, with this configuration."""
-    path = _file()
-    exists = bool(path) and os.path.isfile(path)  # noqa: PTH113  a text
+def index_state(path: str | None = None) -> IndexState:
+    """Whether there is an index for this working directory, and whether it can be used. `path` as in `recall`."""
+    file = _file(_looked_at(path))
+    exists = bool(file) and os.path.isfile(file)
     try:
-        return IndexState(path, exists, fresh=True, entries=len(_read(path, config)), reason="")
+        return IndexState(file, exists, fresh=True, entries=len(_read(file, path)), reason="")
     except _StaleError as why:
-        return IndexState(path, exists, fresh=False, entries=0, reason=str(why))
+        return IndexState(file, exists, fresh=False, entries=0, reason=str(why))
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-def _file() -> str:
-    """Where the index of this environment lies; empty where there is to be none."""
-    folder = os.environ.get("BECKET_CACHE") or os.path.join(_caches(), "becket")  # noqa: PTH118  a text
-    if folder == "0" or not os.path.isabs(folder):  # noqa: PTH117  a text
+def _looked_at(path: str | None) -> dict[str, list[int] | None]:
+    """The files that a configuration may be read from, and what changes with each."""
+    try:
+        return {place: _stamp(place) for place in places(path, os.environ)}
+    except OSError:  # the working directory was removed
+        return {}
+
+
+def _file(looked_at: Mapping[str, object]) -> str:
+    """Where the index of this environment lies, with a configuration of these files; empty where there is to be none.
+
+    Projects that have a configuration have each its own, so that none pushes out another's.
+    """
+    folder = os.environ.get("BECKET_CACHE") or os.path.join(_caches(), "becket")
+    if folder == "0" or not os.path.isabs(folder):
         return ""
     import zlib
 
-    environment = zlib.crc32(f"{sys.prefix}\n{sys.version}".encode("utf-8", "surrogateescape"))
-    return os.path.join(folder, f"plugins-{environment:08x}.json")  # noqa: PTH118  a text
+    there = (name for name, stamp in looked_at.items() if stamp)
+    told = "\n".join((sys.prefix, sys.version, os.environ.get(_VARIABLE, ""), *there))
+    return os.path.join(folder, f"{_PREFIX}{zlib.crc32(told.encode('utf-8', 'surrogateescape')):08x}.json")
 
 
 def _caches() -> str:
     """The platform's folder for caches, empty where the user has no home."""
     named = os.environ.get({"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME"), "")
     usual = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-    folder = named if os.path.isabs(named) else os.path.expanduser(usual)  # noqa: PTH117, PTH111  texts
-    return folder if os.path.isabs(folder) else ""  # noqa: PTH117  a text
+    folder = named if os.path.isabs(named) else os.path.expanduser(usual)
+    return folder if os.path.isabs(folder) else ""
 
 
-def _read(path: str, config: Config | None) -> list[Plugin]:
+def _read(file: str, path: str | None) -> list[Plugin]:
     """The plugins in the index.
 
     Raises:
         _StaleError: It cannot be used.
     """
-    if not path:
+    if not file:
         raise _StaleError("it is switched off by BECKET_CACHE, or there is no folder for caches")
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  a text
-            content = json.loads(file.read(_LARGEST))
-        same = content["key"] == _key(config)
+        with open(file, "rb") as opened:
+            content = json.loads(opened.read(_LARGEST))
+        same = content["key"] == _key(path)
         changed = next((name for name, stamp in content["stamps"].items() if _stamp(name) != stamp), None)
+        set_or_not = next((name for name, was in content["variables"].items() if (name in os.environ) != was), None)
         plugins = [_unpacked(one) for one in content["plugins"]]
     except FileNotFoundError:
         raise _StaleError("there is none yet") from None
@@ -178,28 +180,39 @@ def _read(path: str, config: Config | None) -> list[Plugin]:
         raise _StaleError("the search path, a folder on it, the configuration, or the version of becket has changed")
     if changed is not None:
         raise _StaleError(f"{changed} has changed")
+    if set_or_not is not None:
+        raise _StaleError(f"the environment variable {set_or_not}, which the configuration names, was set or removed")
     return plugins
 
 
-def _write(path: str, content: Mapping[str, Any]) -> None:
+def _write(file: str, content: Mapping[str, Any]) -> None:
     import tempfile
 
-    folder = os.path.dirname(path)  # noqa: PTH120  a text
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103  a text
-    handle, scratch = tempfile.mkstemp(prefix=".plugins-", dir=folder)
+    folder = os.path.dirname(file)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=f".{_PREFIX}", dir=folder)
     try:
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  it is open already
-            json.dump(content, file)
-        os.replace(scratch, path)  # noqa: PTH105  texts
+        with open(handle, "w", encoding="utf-8") as opened:
+            json.dump(content, opened)
+        os.replace(scratch, file)
     except BaseException:
-        os.unlink(scratch)  # noqa: PTH108  a text
+        os.unlink(scratch)
         raise
+    _tidy(folder)
+
+
+def _tidy(folder: str) -> None:
+    """Take away the oldest indexes, so that no more than `_MOST` are left."""
+    with os.scandir(folder) as entries:
+        kept = [entry for entry in entries if entry.name.startswith(_PREFIX) and entry.is_file(follow_symlinks=False)]
+    for entry in sorted(kept, key=lambda entry: -entry.stat(follow_symlinks=False).st_mtime_ns)[_MOST:]:
+        os.unlink(entry.path)
 
 
 # -- what it holds -----------------------------------------------------------------------------------------------------
 
 
-def _key(config: Config | None) -> list[Any]:
+def _key(path: str | None) -> list[Any]:
     """What must be as it was for the index to hold; in the forms that JSON gives back.
 
     Raises:
@@ -210,26 +223,26 @@ def _key(config: Config | None) -> list[Any]:
         if hasattr(finder, "find_distributions") and package not in _FINDERS:
             raise _StaleError(f"distributions are found by {finder!r}, too")
     try:
-        here = os.path.realpath(os.getcwd())  # noqa: PTH109  texts
+        here = os.path.realpath(os.getcwd())
     except FileNotFoundError:
         here = os.devnull  # no folder lies there
-    path = [entry or here for entry in sys.path]
-    read = [file.path for file in config.files if file.status != "absent"] if config else []
-    files = [[name, _stamp(name)] for name in read]
-    lying_here = [entry for entry in path if os.path.realpath(entry) == here]
-    return [VERSION, sys.version, [[entry, _stamp(entry)] for entry in path], lying_here, files]
+    entries = [entry or here for entry in sys.path]
+    lying_here = [entry for entry in entries if os.path.realpath(entry) == here]
+    read = [[name, stamp] for name, stamp in _looked_at(path).items() if stamp]
+    variable = os.environ.get(_VARIABLE, "")
+    return [VERSION, sys.version, [[entry, _stamp(entry)] for entry in entries], lying_here, read, variable]
 
 
 def _stamp(path: str) -> list[int] | None:
     """What changes with a file or a folder; None where it is not there."""
     try:
-        seen = os.stat(path)  # noqa: PTH116  a text
+        seen = os.stat(path)
     except OSError:
         return None
     return [seen.st_mtime_ns, seen.st_size, seen.st_ino]
 
 
-def _content(runtime: Runtime) -> dict[str, Any]:
+def _content(runtime: Runtime, path: str | None) -> dict[str, Any]:
     """What to keep.
 
     Raises:
@@ -238,7 +251,12 @@ def _content(runtime: Runtime) -> dict[str, Any]:
     from becket._files import Survey
     from becket.discovery import discover
 
-    key = _key(runtime.config)
+    key = _key(path)
+    if runtime.config_problems:
+        raise _StaleError("the configuration is wrong")
+    said = {file.path for file in runtime.config.files if file.status == "read"}
+    if not runtime.config.files or not said.issubset(name for name, _ in key[4]):
+        raise _StaleError("the configuration is not the one that is read here")
     plugins = [one for one in runtime.plugins if one.distribution is not None]
     now = {(one.name, one.value, one.distribution, one.version, one.metadata) for one in discover(VERSION)}
     if now != {(one.name, one.value, one.distribution, one.version, one.metadata) for one in plugins}:
@@ -249,15 +267,26 @@ def _content(runtime: Runtime) -> dict[str, Any]:
     watched: set[str] = set()
     for one in plugins:
         metadata = one.metadata or ""
-        watched |= {metadata, *(os.path.join(metadata, name) for name in ("entry_points.txt", "METADATA", "RECORD"))}  # noqa: PTH118  texts
+        watched |= {metadata, *(os.path.join(metadata, name) for name in ("entry_points.txt", "METADATA", "RECORD"))}
         files = survey.of(metadata, [one.value.partition(":")[0].strip()])
         if files.covers == "packages":  # its author changes it under our eyes
             watched |= {str(each) for path in files.paths.values() for each in (path, path.parent)}
     stamps = {path: _stamp(path) for path in sorted(watched)}
-    newest = max((stamp[0] for stamp in (*stamps.values(), *(seen for _, seen in key[2])) if stamp), default=0)
+    seen = (*stamps.values(), *(stamp for _, stamp in (*key[2], *key[4])))
+    newest = max((stamp[0] for stamp in seen if stamp), default=0)
     if newest > (time.time() - _SETTLED) * 1e9:
         raise _StaleError("a folder has just been changed, and may be again in the same tick of its clock")
-    return {"key": key, "stamps": stamps, "plugins": [_packed(one) for one in plugins]}
+    variables = {name: name in os.environ for table in runtime.config.plugins for name in _named(dict(table.content))}
+    return {"key": key, "stamps": stamps, "variables": variables, "plugins": [_packed(one) for one in plugins]}
+
+
+def _named(value: object) -> Iterator[str]:
+    """The environment variables that a table names for its values."""
+    if isinstance(value, dict) and set(value) == {"env"}:
+        yield str(value["env"])
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _named(inner)
 
 
 _KEPT: Final = ("name", "distribution", "version", "value", "status", "reason", "import_seconds", "metadata")

@@ -81,11 +81,12 @@ def test_what_is_required_and_left_out_is_no_matter_of_an_index(becket: Any) -> 
     assert "not_there_at_all" in ended.stderr
 
 
-def test_the_index_is_read_with_a_block_list(becket: Any) -> None:
+def test_what_is_blocked_by_an_option_is_no_matter_of_an_index(becket: Any) -> None:
     settle(becket)
     becket("plugins")
     assert rows(becket("plugins", "--json", "-p", "no:becket-fake"))["fake"]["status"] == "blocked"
     assert "-p no:fakee blocks nothing" in becket("plugins", "-p", "no:fakee").stderr
+    assert rows(becket("plugins", "--json"))["fake"]["status"] == "loaded"
 
 
 # Hooks

@@ -76,7 +76,7 @@ def _facts(runtime: Runtime, state: State) -> dict[str, str]:
     named: dict[Status, str] = {"loaded": "in use", "blocked": "blocked", "quarantined": "left out"}
     plugins = ", ".join(f"{statuses[status]} {words}" for status, words in named.items() if statuses[status])
     files = [file.path for file in runtime.config.files if file.status == "read"]
-    index = index_state(runtime.config)
+    index = index_state(state.config)
     shown = f"{index.path}: {index.entries} plugins" if index.fresh else f"{index.path or 'none'}: {index.reason}"
     return {
         "becket": f"{__version__} on Python {platform.python_version()}",

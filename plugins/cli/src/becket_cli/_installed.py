@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from becket_cli._exits import complain
 from becket_cli._lists import show
-from becket_cli._plugins import build, built, canonical, configured, tell_all, tell_unknown
+from becket_cli._plugins import built
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from becket import Config, Plugin
+    from becket import Plugin
 
     from becket_cli._exits import State
 
@@ -71,45 +71,15 @@ def _what(plugin: Plugin) -> str:
 
 def _found(state: State) -> Sequence[Plugin]:
     """The plugins, from the index where that is enough, so that nothing has to be found and imported for a list."""
-    config = configured(state, lenient=True)
-    if (known := _recalled(state, config)) is not None:
+    from becket.index import recall, remember
+
+    usual = not (state.require or state.block or state.no_plugins or state.lock)
+    if usual and not state.traceback and (known := recall(state.config)) is not None:
         return known
-    runtime = build(config, state)
-    tell_all(runtime, state, tell=state.traceback, lenient=True)
-    if not (state.block or state.no_plugins or state.lock):
-        from becket.index import remember
-
-        remember(runtime)
+    runtime = built(state, tell=state.traceback, lenient=True)
+    if usual:
+        remember(runtime, state.config)
     return runtime.plugins
-
-
-def _recalled(state: State, config: Config) -> Sequence[Plugin] | None:
-    """The plugins as the index has them; None where there is more to say than it knows."""
-    if state.no_plugins or state.lock or state.traceback or config.problems:
-        return None
-    from becket.index import recall
-
-    plugins = recall(config, block=state.block)
-    if plugins is None:
-        return None
-    policies = {name for plugin in plugins for name in plugin.adds.get("policies", ())}
-    qualified = (":" in name for names in _approvals(config) for name in names)
-    said = any(plugin.error is not None for plugin in plugins) or any(qualified)
-    required = all(_is_there(name, plugins) for name in (*state.require, *config.require))
-    if said or not required or not policies.issuperset(config.policies):
-        return None
-    tell_unknown(state.block, plugins)
-    return plugins
-
-
-def _approvals(config: Config) -> Sequence[Sequence[str]]:
-    return (config.approvals.allow, config.approvals.ask, config.approvals.deny)
-
-
-def _is_there(name: str, plugins: Sequence[Plugin]) -> bool:
-    """Whether a plugin that is required by this name is there, and all that have it can be used."""
-    statuses = {plugin.status for plugin in plugins if canonical(name) in plugin.aliases}
-    return "loaded" in statuses and "quarantined" not in statuses
 
 
 def show_hooks(state: State, name: str | None, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ PLUGINS: Final = 60
 PREFIX: Final = "becket_plugin"
 BROKEN: Final = 7
 SLOW: Final = 8
+CONFIGURATION: Final = "named.toml"
 
 TOOL: Final = """
 from becket import tool
@@ -38,13 +39,18 @@ def tool_{number}() -> str:
 
 @contextlib.contextmanager
 def crowded() -> Iterator[dict[str, str]]:
-    """An environment in which the distributions are installed, beside what this one has; with an index of its own."""
-    with tempfile.TemporaryDirectory() as folder, compiled() as environment:
+    """An environment in which the distributions are installed, beside what this one has; with an index of its own.
+
+    While it lasts, the working directory is one without a project's configuration.
+    """
+    with tempfile.TemporaryDirectory() as folder, compiled() as environment, contextlib.chdir(folder):
         site = Path(folder, "site")
         for number in range(DISTRIBUTIONS):
             _install(site, number)
+        configuration = Path(folder, CONFIGURATION)
+        configuration.write_text('[limits]\ncycles = 20\n\n[approvals]\nallow = ["tool_1"]\n', encoding="utf-8")
         settled = time.time() - 3600  # an index trusts no folder that has just been changed
-        for path in (*site.rglob("*"), site):
+        for path in (*site.rglob("*"), site, configuration):
             os.utime(path, (settled, settled))
         added = {"PYTHONPATH": str(site), "BECKET_CACHE": str(Path(folder, "cache")), "BECKET_CONFIG": ""}
         yield environment | added | {"XDG_CONFIG_HOME": folder}
@@ -79,14 +85,16 @@ def discovery(settings: Settings) -> list[Figure]:
         "recall": ("-c", "from becket.index import recall; assert recall(), 'there is no index'"),
         "version": ("-m", "becket_cli", "--version"),
         "plugins": ("-m", "becket_cli", "plugins"),
+        "configured": ("-m", "becket_cli", "--config", CONFIGURATION, "plugins"),
         "runtime": ("-c", "import becket; becket.Runtime()"),
     }
-    remembering = "import becket; from becket.index import remember; remember(becket.Runtime(config=becket.Config()))"
     if find_spec("becket_cli") is None:
         return [Figure(row="discovery", becket=None, unit="ms", note="not in this environment: becket_cli")]
     with crowded() as environment:
-        subprocess.run([sys.executable, "-P", "-c", remembering], env=environment, check=True, capture_output=True)
-        imported = {name: _imported(commands[name], environment) for name in ("version", "plugins")}
+        imported = {name: _imported(commands[name], environment) for name in ("version", "plugins", "configured")}
+        if not imported["plugins"]:
+            raise AssertionError("the first list imports the plugins, and none was seen")
+        imported = {name: _imported(commands[name], environment) for name in imported}
         samples = [
             lambda what=what: cpu_of_command((sys.executable, "-P", *what), environment) * MS
             for what in commands.values()
@@ -103,6 +111,13 @@ def discovery(settings: Settings) -> list[Figure]:
             more=10,
             note=f"imports {imported['plugins']} plugins; --version {imported['version']}",
             also=not any(imported.values()),
+        ),
+        Figure(
+            row="discovery: the same with a configuration file",
+            becket=cost["configured"],
+            limit=cost["version"],
+            unit="ms",
+            more=10,
         ),
         Figure(row="discovery: a Runtime of all of them", becket=cost["runtime"], limit=cost["import"], unit="ms"),
     ]

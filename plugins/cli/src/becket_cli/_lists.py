@@ -37,8 +37,7 @@ def show(rows: Sequence[Row], columns: Mapping[str, str], *, as_json: bool, othe
         complain(otherwise)
     else:
         cells = [[_text(row[key]) for key in columns.values()] for row in rows]
-        for line in table(list(columns), cells, width_wanted()):
-            echo(line)
+        echo("\n".join(table(list(columns), cells, width_wanted())))  # at once: each echo is a write
 
 
 def echo(text: str) -> None:

@@ -71,6 +71,21 @@ class Policy:
     def approve(self, ctx, call, tool):
         return Allow()
 
+class Mask:
+    name = "late"
+    def mask(self, text):
+        return text
+    def open(self):
+        return Late()
+
+class Late:
+    text = ""
+    def feed(self, fragment):
+        self.text += fragment
+        return ""
+    def end(self):
+        return self.text
+
 class Wire:
     name = "socket"
     path = "/socket"
@@ -89,6 +104,10 @@ def register_sinks():
 @hookimpl
 def register_policies():
     return [Policy()]
+
+@hookimpl
+def register_masks():
+    return [Mask()]
 
 @hookimpl
 def register_wires():
@@ -217,6 +236,8 @@ def test_all_that_a_plugin_contributes_is_looked_at(everything: list[Finding]) -
     assert shown(everything, "sink", "wants")["what it does in runs"] is None
     assert shown(everything, "sink", "fails")["a run is as without it"] is False
     assert shown(everything, "policy", "all")["it fails closed"] is True
+    assert "hold back what may still become a secret" in said(everything, "late", "text is shown while it comes")
+    assert shown(everything, "mask", "late")["its secrets are masked"] is None
     assert shown(everything, "wire", "socket") == {"what it reads and writes": None}
     assert shown(everything, "provider", "scripted") == {"its model calls": None}
     assert "it prints 'this goes nowhere" in said(

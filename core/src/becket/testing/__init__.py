@@ -17,6 +17,7 @@ from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
     from becket.testing.http_providers import HttpProviderConformance
+    from becket.testing.masks import MaskConformance
     from becket.testing.plugins import PluginConformance
     from becket.testing.policies import PolicyConformance
     from becket.testing.providers import ProviderConformance
@@ -31,6 +32,7 @@ __all__ = [
     "HttpProviderConformance",
     "ListSink",
     "LoopbackServer",
+    "MaskConformance",
     "Played",
     "PluginConformance",
     "PolicyConformance",
@@ -53,6 +55,7 @@ __all__ = [
 if not TYPE_CHECKING:  # as in becket itself
     _CONFORMANCE = {
         "HttpProviderConformance": "becket.testing.http_providers",
+        "MaskConformance": "becket.testing.masks",
         "PluginConformance": "becket.testing.plugins",
         "PolicyConformance": "becket.testing.policies",
         "ProviderConformance": "becket.testing.providers",

@@ -17,11 +17,13 @@ from unittest import SkipTest
 import anyio
 
 from becket.errors import ConfigError, ToolError
+from becket.masks import Refusal
 from becket.runtime import Runtime
 from becket.sinks import RunInfo
 from becket.testing._calling import called, context_of
 from becket.testing._contract import rules_of, sentence_of
 from becket.testing._examples import example
+from becket.testing.masks import MaskConformance
 from becket.testing.plugins import PluginConformance, loaded, resolved
 from becket.testing.policies import PolicyConformance
 from becket.testing.sinks import SinkConformance
@@ -57,6 +59,8 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
         yield from _of_sink(sink.item)
     for policy in runtime.available_policies.contributions():
         yield from _made(_with(PolicyConformance, make_policy=_giving(policy.item)), "policy", policy.item.name)
+    for mask in (given for given in runtime.masks if not isinstance(given.item, Refusal)):  # why was told above
+        yield from _made(_with(MaskConformance, make_mask=_giving(mask.item)), "mask", mask.item.name)
     for wire in runtime.wires.contributions():
         kind = "WireConformance" if isinstance(wire.item, Wire) else "tests of your own"
         why = f"only its tests know what its clients send: use {kind}"

@@ -31,7 +31,7 @@ def shout(text: str) -> str:
 
 ALL = """
 import asyncio
-from becket import Allow, ConfigError, ToolError, hookimpl, tool
+from becket import Allow, ConfigError, MemoryLog, ToolError, hookimpl, tool
 from becket.testing import ListSink, ScriptedProvider, text
 
 @tool(effect="none")
@@ -86,6 +86,10 @@ class Late:
     def end(self):
         return self.text
 
+class Log(MemoryLog):
+    def append(self, event):
+        super().append(event)
+
 class Wire:
     name = "socket"
     path = "/socket"
@@ -108,6 +112,10 @@ def register_policies():
 @hookimpl
 def register_masks():
     return [Mask()]
+
+@hookimpl
+def make_event_log():
+    return lambda run: Log()
 
 @hookimpl
 def register_wires():
@@ -238,6 +246,8 @@ def test_all_that_a_plugin_contributes_is_looked_at(everything: list[Finding]) -
     assert shown(everything, "policy", "all")["it fails closed"] is True
     assert "hold back what may still become a secret" in said(everything, "late", "text is shown while it comes")
     assert shown(everything, "mask", "late")["its secrets are masked"] is None
+    assert "append gives True" in said(everything, "make_event_log", "events are numbered from one")
+    assert shown(everything, "log", "make_event_log")["what was flushed lasts"] is None
     assert shown(everything, "wire", "socket") == {"what it reads and writes": None}
     assert shown(everything, "provider", "scripted") == {"its model calls": None}
     assert "it prints 'this goes nowhere" in said(

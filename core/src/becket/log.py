@@ -95,11 +95,18 @@ class EventLog(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Wait until what was appended lasts. Called once a cycle, and when the run is over."""
+        """Wait until what was appended lasts. Called once a cycle, and when the run is over.
+
+        Nested runs call it too, at the same time. One that was cancelled loses nothing: what it did not write is
+        written by the next.
+        """
         ...
 
     def after(self, seq: int, /, most: int | None = None) -> list[Event]:
-        """The recorded events after `seq`, oldest first, as far as they are still there; at most so many."""
+        """The recorded events after `seq`, oldest first, as far as they are still there; at most so many.
+
+        They are there as soon as they were appended. The list is the caller's.
+        """
         ...
 
 

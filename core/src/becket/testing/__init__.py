@@ -16,6 +16,7 @@ from becket.testing.replay import ReplayError, ReplayProvider
 from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
+    from becket.testing.event_logs import EventLogConformance
     from becket.testing.http_providers import HttpProviderConformance
     from becket.testing.masks import MaskConformance
     from becket.testing.plugins import PluginConformance
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchListSink",
+    "EventLogConformance",
     "Finding",
     "HttpProviderConformance",
     "ListSink",
@@ -54,6 +56,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # as in becket itself
     _CONFORMANCE = {
+        "EventLogConformance": "becket.testing.event_logs",
         "HttpProviderConformance": "becket.testing.http_providers",
         "MaskConformance": "becket.testing.masks",
         "PluginConformance": "becket.testing.plugins",

@@ -17,12 +17,14 @@ from unittest import SkipTest
 import anyio
 
 from becket.errors import ConfigError, ToolError
+from becket.log import memory_log
 from becket.masks import Refusal
 from becket.runtime import Runtime
 from becket.sinks import RunInfo
 from becket.testing._calling import called, context_of
 from becket.testing._contract import rules_of, sentence_of
 from becket.testing._examples import example
+from becket.testing.event_logs import EventLogConformance
 from becket.testing.masks import MaskConformance
 from becket.testing.plugins import PluginConformance, loaded, resolved
 from becket.testing.policies import PolicyConformance
@@ -33,6 +35,7 @@ from becket.wires import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from becket.log import EventLog
     from becket.sinks import Sink
     from becket.testing._contract import Contract
     from becket.tools import AnyTool
@@ -61,6 +64,8 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
         yield from _made(_with(PolicyConformance, make_policy=_giving(policy.item)), "policy", policy.item.name)
     for mask in (given for given in runtime.masks if not isinstance(given.item, Refusal)):  # why was told above
         yield from _made(_with(MaskConformance, make_mask=_giving(mask.item)), "mask", mask.item.name)
+    if runtime.make_log is not memory_log:
+        yield from _made(_with(EventLogConformance, make_log=_calling(runtime.make_log)), "log", "make_event_log")
     for wire in runtime.wires.contributions():
         kind = "WireConformance" if isinstance(wire.item, Wire) else "tests of your own"
         why = f"only its tests know what its clients send: use {kind}"
@@ -76,6 +81,10 @@ def _not_looked_at(kind: str, name: str, rule: str, why: str) -> dict[str, Any]:
 
 def _giving(item: object) -> Callable[[object], object]:
     return lambda _: item
+
+
+def _calling(made: Callable[[RunInfo], EventLog]) -> Callable[[object, RunInfo], EventLog]:
+    return lambda _, run: made(run)
 
 
 def _with(contract: type[Contract], **members: Any) -> Contract:

@@ -486,6 +486,37 @@ def test_a_variable_requires_and_blocks_plugins_besides_what_the_file_says(tmp_p
     assert load_config(path, project=False, environ={"BECKET_PLUGINS": " "}).block == ("console",)
 
 
+def test_a_variable_allows_no_plugin_but_those_that_it_names(tmp_path: Path) -> None:
+    """What the file does not allow stays so."""
+    path = tmp_path / "own.toml"
+    path.write_text("")
+    environ = {"BECKET_PLUGINS": "guard,no:*,wire"}
+    config = load_config(path, project=False, environ=environ)
+    assert (config.allow, config.require, config.block) == (("guard", "wire"), ("guard", "wire"), ())
+    path.write_text('allow = ["becket-guard", "console"]\n')
+    config = load_config(path, project=False, environ=environ)
+    assert (config.allow, config.settings["allow"].note) == (("guard",), f"of those of {path}")
+    assert load_config(path, project=False, environ={"BECKET_PLUGINS": "no:*"}).allow == ()
+
+
+def test_a_variable_names_the_lock_and_no_file_does(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("")
+    config = load_config(path, project=False, environ={"BECKET_LOCK": "becket.lock"})
+    assert (config.lock, str(config.origin("lock"))) == ("becket.lock", "BECKET_LOCK")
+    assert load_config(path, project=False, environ={"BECKET_LOCK": ""}).lock is None
+    path.write_text('lock = "becket.lock"\n')
+    with pytest.raises(ConfigError, match=r"lock in .* is not known"):
+        load_config(path, project=False, environ={})
+
+
+def test_a_runtime_is_held_to_the_lock_of_its_configuration(tmp_path: Path) -> None:
+    absent = str(tmp_path / "becket.lock")
+    config = load_config(user=False, project=False, environ={"BECKET_LOCK": absent})
+    with pytest.raises(ConfigError, match="there is no lock"):
+        Runtime(config=config)
+
+
 @pytest.mark.parametrize("text", ["no:", "a,openai:gpt", "no:a:b"])
 def test_a_variable_that_names_no_plugin_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match=r"BECKET_PLUGINS has '.*' for a plugin; it takes names, as in 'one,no:two'"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from becket._names import canonical
 from becket.config import Approvals, Config, Origin, PluginTable, Setting
 from becket.errors import ConfigError
 from becket.options import Limits, ModelOptions
@@ -38,6 +39,9 @@ _WANTED: Final[dict[Kind, str]] = {
 
 NO_LIMIT: Final = "none"
 """What stands in a file for None, which TOML does not have."""
+
+NO_OTHER: Final = "no:*"
+"""What stands in `BECKET_PLUGINS` for: no plugin but those that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ def merged(layers: Sequence[Layer], environ: Mapping[str, str], own: str = "") -
     if model := environ.get("BECKET_MODEL"):
         merging.settings["model"] = Setting("model", model, Origin("environment", "BECKET_MODEL"))
     merging.take_plugins(environ.get("BECKET_PLUGINS", ""))
+    if lock := environ.get("BECKET_LOCK"):
+        merging.settings["lock"] = Setting("lock", lock, Origin("environment", "BECKET_LOCK"))
     return merging.config()
 
 
@@ -120,6 +126,7 @@ class _Merging:
         self._prices: dict[str, Mapping[str, float]] = {}
         self.problems: list[str] = []
         self.settings = {name: Setting(name, key.default, Origin("default")) for name, key in _KEYS.items()}
+        self.settings["lock"] = Setting("lock", None, Origin("default"))  # of no file: it lies with what is run
 
     def config(self) -> Config:
         values = {name: setting.value for name, setting in self.settings.items() if "." not in name}
@@ -148,8 +155,10 @@ class _Merging:
                 self._take(layer, name, value)
 
     def take_plugins(self, text: str) -> None:
-        """The user's word on plugins for this process: `name` requires one, `no:name` blocks one."""
+        """The user's word on plugins for this process: `name` requires one, `no:name` blocks one, `no:*` all others."""
         words = text.replace(",", " ").split()
+        alone = NO_OTHER in words
+        words = [word for word in words if word != NO_OTHER]
         blocked = tuple(word.removeprefix("no:") for word in words if word.startswith("no:"))
         required = tuple(word for word in words if not word.startswith("no:"))
         for key, names in (("block", blocked), ("require", required)):
@@ -162,6 +171,17 @@ class _Merging:
                 own: Any = before.value
                 note = f"with those of {before.origin}" if own else ""
                 self.settings[key] = Setting(key, (*own, *names), Origin("environment", "BECKET_PLUGINS"), note)
+        if alone:
+            self._allow_only(required)
+
+    def _allow_only(self, names: Sequence[str]) -> None:
+        """Allow none but these, as far as they were allowed before."""
+        before = self.settings["allow"]
+        own: Any = before.value
+        known = None if own is None else {_plain(name) for name in own}
+        allowed = tuple(name for name in names if known is None or _plain(name) in known)
+        note = "" if own is None else f"of those of {before.origin}"
+        self.settings["allow"] = Setting("allow", allowed, Origin("environment", "BECKET_PLUGINS"), note)
 
     def _take_plugins(self, layer: Layer, value: object) -> None:
         if not isinstance(value, dict):
@@ -261,6 +281,11 @@ class _Merging:
     def _problem(self, layer: Layer, name: str, what: str) -> None:
         place = f" in {layer.origin.place}" if layer.origin.place else ""
         self.problems.append(f"{layer.origin.prefix}{name}{place} {what}")
+
+
+def _plain(name: str) -> str:
+    """A plugin's name, or that of its distribution where this is called after it, in one form."""
+    return canonical(name).removeprefix("becket-")
 
 
 def _fits(kind: Kind, value: object) -> bool:

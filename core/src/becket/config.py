@@ -29,7 +29,8 @@ A sink that a project names has no argument: it may be a file to write to, or an
 goes before what the user sets, and both before becket's defaults, but for limits, where the lower one counts: a project
 may narrow what the user allows, and never widen it. The variable `BECKET_MODEL` goes before all files, and what code
 says (an argument of `Agent` or `Runtime`, an option of the command line) before everything. The variable
-`BECKET_PLUGINS` adds to `require` and `block`, with commas or spaces between: `guard,no:console`.
+`BECKET_PLUGINS` adds to `require` and `block`, with commas or spaces between: `guard,no:console`; with `no:*` it allows
+no plugin but those that it names. `BECKET_LOCK` is the lock that plugins are held to; no file says it.
 
 A key that is not known, a value of a wrong type, and a key that a project may not set are errors, all told at once.
 """
@@ -193,6 +194,7 @@ class Config:
         block: Names of plugins not to load.
         require: Names of plugins that must be there and usable.
         order: Names of plugins in the order in which their hooks are called.
+        lock: The file of the lock that the installed plugins are held to, or None; see `becket.lock`.
         approvals: What the user says of tools.
         prices: What models cost, by `provider:model` or a pattern of it.
         plugins: The plugins' tables; the user's before the project's.
@@ -214,6 +216,7 @@ class Config:
     block: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
+    lock: str | None = None
     approvals: Approvals = field(default_factory=Approvals)
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[PluginTable, ...] = ()

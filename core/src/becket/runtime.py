@@ -80,8 +80,9 @@ class Runtime:
             `allow` and `sinks` given here are used instead of what it says; `block`, `require` and `policies` are
             added to it, and `order` goes before its own.
         session_store: Where `agent.session` keeps histories; None for what a plugin gives, else for one in memory.
-        lock: What the installed plugins are held to, as a `becket.lock.Lock` or the file of one. One that is not in it
-            is not imported; one that is in it is required, as it was; see `becket.lock`. Does not concern `plugins`.
+        lock: What the installed plugins are held to, as a `becket.lock.Lock` or the file of one; None for what the
+            configuration says, which is `BECKET_LOCK`. One that is not in it is not imported; one that is in it is
+            required, as it was; see `becket.lock`. Does not concern `plugins`.
 
     Raises:
         ConfigError: A required plugin is missing, blocked or unusable, a locked one is missing or not as it was, a
@@ -145,6 +146,8 @@ class Runtime:
             order=(*_names("order", order), *_names("order", config.order)),
             strict=strict,
         )
+        if lock is None:
+            lock = config.lock
         check = None if lock is None else _check(lock)
         self._set = PluginSet(
             plugins,

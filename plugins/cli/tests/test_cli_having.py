@@ -18,6 +18,7 @@ from becket import ConfigError
 from becket_cli._installer import found
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TOOL = 'from becket import tool\n@tool(effect="none")\ndef {name}() -> str:\n    "A tool."\n    return ""\n'
@@ -210,6 +211,96 @@ def test_without_the_lock_that_is_asked_for_nothing_goes_on(becket: Any, tmp_pat
     ended = becket(*command.split(), *locked, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (3, "")
     assert "there is no lock becket.lock; write one with 'becket lock'" in ended.stderr
+
+
+AGENT = """
+import click
+from becket import Runtime, hookimpl, load_config
+
+
+@hookimpl
+def register_commands(cli):
+    @cli.command("list")
+    @click.option("--end", is_flag=True)
+    def listed(end):
+        runtime = Runtime(config=load_config())
+        click.echo(" ".join(plugin.name for plugin in runtime.plugins if plugin.status == "loaded"))
+"""
+"""A command that makes a runtime, as `becket serve` does."""
+
+
+@pytest.mark.parametrize(
+    "words", [("--locked", "list"), ("list", "--locked"), ("list", "--end", "--lock", "becket.lock")]
+)
+def test_a_command_of_a_plugin_is_held_to_a_lock_as_a_run_is(becket: Any, tmp_path: Path, words: Sequence[str]) -> None:
+    """Also to the plugin that has the command: it is not imported to find out."""
+    becket.install("listing", AGENT)
+    becket.install("one", TOOL.format(name="t"))
+    assert becket("lock", cwd=tmp_path).returncode == 0
+    assert "listing" in becket(*words, cwd=tmp_path).stdout.split()
+
+    for name, source in (("one", TOOL.format(name="t")), ("listing", AGENT)):
+        (becket.site / f"becket_{name}.py").write_text(LOUD + source)
+        ended = becket(*words, cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (3, "")
+        assert ended.stderr.count("\n") == 1
+        assert f"becket-{name} 1.0: its files are not those that were locked" in ended.stderr
+        assert "IMPORTED" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "loaded"),
+    [
+        (("list", "--no-plugins"), []),
+        (("list", "--no-plugins", "-p", "one"), ["one"]),
+        (("--no-plugins", "-p", "one", "-p", "listing", "list"), ["listing", "one"]),
+        (("-p", "one", "list", "--no-plugins", "-p", "one"), ["one"]),
+    ],
+)
+def test_a_command_of_a_plugin_loads_the_plugins_that_are_wanted(
+    becket: Any, words: Sequence[str], loaded: Sequence[str]
+) -> None:
+    becket.install("listing", AGENT)
+    becket.install("one", TOOL.format(name="t"))
+    ended = becket(*words)
+    assert (ended.stdout.split(), ended.stderr) == (loaded, "")
+
+
+def test_what_a_command_of_a_plugin_leaves_out_after_its_name_is_not_spoken_of(becket: Any) -> None:
+    becket.install("listing", AGENT)
+    becket.install("broken", "import not_there_at_all")
+    ended = becket("list", "-p", "no:broken")
+    assert "broken" not in ended.stdout + ended.stderr
+    assert "-p [no:]NAME" in becket("list", "--help").stdout
+
+
+def test_a_command_does_not_give_another_meaning_to_what_all_commands_have(becket: Any) -> None:
+    becket.install("listing", AGENT.replace("--end", "--locked"))
+    ended = becket("--help")
+    assert "the command 'list' has the option --locked, which all commands have; name it otherwise" in ended.stderr
+    assert "list " not in ended.stdout
+
+
+def test_a_group_of_a_plugin_has_them_with_each_of_its_commands(becket: Any, tmp_path: Path) -> None:
+    source = AGENT.replace("@cli.command", "@cli.group()\n    def all(): ...\n    @all.command")
+    becket.install("listing", source)
+    assert becket("lock", cwd=tmp_path).returncode == 0
+    assert "listing" in becket("all", "list", "--locked", cwd=tmp_path).stdout.split()
+    (becket.site / "becket_listing.py").write_text(LOUD + source)
+    ended = becket("all", "list", "--locked", cwd=tmp_path)
+    assert (ended.returncode, "IMPORTED" in ended.stderr) == (3, False)
+
+
+def test_a_lock_that_the_environment_names_holds_every_command_but_the_one_that_writes_it(
+    becket: Any, tmp_path: Path
+) -> None:
+    becket.install("one", TOOL.format(name="t"))
+    assert becket("lock", cwd=tmp_path).returncode == 0
+    becket.env["BECKET_LOCK"] = str(tmp_path / "becket.lock")
+    (becket.site / "becket_one.py").write_text(LOUD + TOOL.format(name="t"))
+    ended = becket("run", "-m", "fake:hello", "hi")
+    assert (ended.returncode, "becket-one 1.0: its files are not" in ended.stderr) == (3, True)
+    assert becket("lock", cwd=tmp_path).returncode == 0
 
 
 # Installing

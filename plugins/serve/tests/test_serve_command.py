@@ -364,6 +364,21 @@ def test_what_others_can_reach_needs_a_token(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["-p", "absent"], "the plugin 'absent' is required, and it is not installed"),
+        (["--no-plugins"], "there is no provider 'acted'"),
+        (["--locked"], "there is no lock becket.lock"),
+    ],
+)
+def test_plugins_are_chosen_and_locked_as_for_a_run(run: Callable[..., Any], arguments: list[str], said: str) -> None:
+    done = run("--port", "0", *arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (["--host", "nowhere.invalid"], "cannot listen on 'nowhere.invalid'"),
         (["--host", "192.0.2.1"], "this machine has no such address"),
         (["--token-file", "absent"], "the tokens in 'absent' cannot be read: No such file"),
@@ -371,7 +386,6 @@ def test_what_others_can_reach_needs_a_token(run: Callable[..., Any]) -> None:
         (["--token-file", "binary"], "it is no text in UTF-8"),
         (["--token-file", "short"], "a token has 5 characters"),
         (["-t", "nothing"], "there is no tool 'nothing'"),
-        (["-p", "absent"], "the plugin 'absent' is required, and it is not installed"),
         (["--allow-origin", "example.com"], "origins has 'example.com' in it"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ import click
 from becket import ConfigError
 
 from becket_cli._exits import CONFIG, PIPE, State, complain, described
+from becket_cli._options import options_of_contributed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["Commands", "Offered"]
 
@@ -37,12 +40,19 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the command line names.
 
-        Where its plugin is configured wrongly, that was said just now, and the command line is as it should be.
+        Where its plugin, or what the command line says of plugins, is wrong, that was said just now, and the name is as
+        it should be.
+
+        Raises:
+            ConfigError: It names one of a plugin's, and the plugins are not those of the lock.
         """
+        if super().get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            _read_early(ctx, args[1:])
+            _check_lock(ctx.ensure_object(State))
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            if args[0] in ctx.meta.get("becket.misconfigured", ()):
+            if args[0] in ctx.meta.get("becket.misconfigured", ()) or "becket.refused" in ctx.meta:
                 ctx.exit(CONFIG)
             raise
 
@@ -74,6 +84,8 @@ class Commands(click.Group):
                 runtime.commands(offered)
         except Exception as error:  # noqa: BLE001  whatever is wrong with the environment: the help must come
             complain(f"the plugins could not be asked for their commands: {described(error)}", error, state=state)
+            if isinstance(error, ConfigError):
+                ctx.meta["becket.refused"] = True
             return {}
         if not ctx.resilient_parsing:  # a shell completes a word: nobody wants to read anything
             tell_left_out(runtime.plugins, state)
@@ -82,7 +94,31 @@ class Commands(click.Group):
             for plugin in runtime.plugins
             if plugin.status == "quarantined" and isinstance(plugin.error, ConfigError)
         }
-        return offered.commands
+        return offered.taken()
+
+
+def _read_early(ctx: click.Context, args: list[str]) -> None:
+    """Go by those options of a contributed command that say which plugins may be asked for it.
+
+    Nothing is known of its own ones. What is wrong with the command line is said when these are.
+    """
+    reader = click.Command(
+        None,
+        params=options_of_contributed(early=True),
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    with contextlib.suppress(click.UsageError):
+        reader.make_context(ctx.info_name, [*args], parent=ctx)
+
+
+def _check_lock(state: State) -> None:
+    """Raise where the plugins are not those of the lock, if there is one: what differs is not imported for commands."""
+    if state.lock is None and not os.environ.get("BECKET_LOCK"):
+        return
+    from becket_cli._plugins import build, configured
+
+    build(configured(state, project=False), state)
 
 
 @contextlib.contextmanager
@@ -110,7 +146,7 @@ class Offered(click.Group):
 
         Raises:
             TypeError: It is none.
-            ValueError: It has no name, or one that is taken.
+            ValueError: It has no name, or one that is taken, or an option that all commands have.
         """
         if not isinstance(cmd, click.Command):
             raise TypeError(f"{cmd!r} is no click.Command")
@@ -119,5 +155,28 @@ class Offered(click.Group):
             raise ValueError(f"{cmd!r} has no name")
         if name in self._own or name in self.commands:
             raise ValueError(f"there is a command {name!r} already; give it another name")
+        common = _names_of(options_of_contributed())
+        if taken := sorted(_names_of(cmd.params) & common):
+            raise ValueError(
+                f"the command {name!r} has the option {taken[0]}, which all commands have; name it otherwise"
+            )
         cmd.get_short_help_str()
         super().add_command(cmd, name)
+
+    def taken(self) -> Mapping[str, click.Command]:
+        """The commands, with the options that all have, which say how a runtime is made: `load_config()` knows them."""
+        return {name: _with_options(command) for name, command in self.commands.items()}
+
+
+def _with_options(command: click.Command) -> click.Command:
+    """The command, and those of the options of all that it does not have itself, as one below a group may."""
+    made = copy.copy(command)
+    own = _names_of(command.params)
+    made.params = [*command.params, *(more for more in options_of_contributed() if not _names_of([more]) & own)]
+    if isinstance(made, click.Group):
+        made.commands = {name: _with_options(one) for name, one in made.commands.items()}
+    return made
+
+
+def _names_of(params: Iterable[click.Parameter]) -> set[str]:
+    return {name for param in params if isinstance(param, click.Option) for name in param.opts}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 from becket_cli._exits import FAILED, OK, complain
 from becket_cli._lists import echo
-from becket_cli._plugins import build, built, configured
+from becket_cli._plugins import build, configured, tell_all
 from becket_cli._safe import safe_on_a_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def write_lock(path: str, state: State) -> int:
     from becket import ConfigError
     from becket.lock import Lock
 
-    runtime = built(state)
+    config = dataclasses.replace(configured(state), lock=None)  # what is written anew holds nobody back from it
+    state.lock = None
+    runtime = build(config, state)
+    tell_all(runtime, state, tell=True, lenient=False)
     lock = Lock.of(runtime)
     changes: list[str] = []
     if os.path.lexists(path):

@@ -18,9 +18,9 @@ from becket_cli._log import show_log
 from becket_cli._options import (
     Number,
     config_option,
-    group_plugin_options,
     json_option,
     lock_options,
+    options_of_all,
     plugin_options,
     traceback_option,
 )
@@ -38,7 +38,7 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {meaning}" for code, mea
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="becket", message="%(prog)s %(version)s")
-@group_plugin_options
+@options_of_all
 @config_option
 @traceback_option
 def cli() -> None:

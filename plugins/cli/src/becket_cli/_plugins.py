@@ -49,10 +49,13 @@ def built(state: State, *, tell: bool = True, lenient: bool = False, project: bo
 
 
 def configured(state: State, *, lenient: bool = False, project: bool = True) -> Config:
-    """The configuration; see `built`."""
+    """The configuration; see `built`. What it says of a lock counts where the command line says nothing."""
     from becket import load_config
 
-    return load_config(state.config, project=project, lenient=lenient)
+    config = load_config(state.config, project=project, lenient=lenient)
+    if state.lock is None:
+        state.lock = config.lock
+    return config
 
 
 def build(config: Config, state: State) -> Runtime:

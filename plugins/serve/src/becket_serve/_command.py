@@ -15,7 +15,7 @@ import click
 from becket import Agent, ConfigError, Runtime, load_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from becket_serve._settings import Settings
 
@@ -37,13 +37,6 @@ def serve_command(settings: Settings) -> click.Command:
     @click.command("serve")
     @click.option("-m", "--model", metavar="PROVIDER[:MODEL]", help="The model. Default: as for 'becket run'.")
     @click.option("-t", "--tool", "tools", metavar="NAME[,NAME]", multiple=True, help="Grant a tool. Repeatable.")
-    @click.option(
-        "-p",
-        "plugins",
-        metavar="[no:]NAME",
-        multiple=True,
-        help="Leave a plugin out (no:NAME), or insist that it is there (NAME). Repeatable.",
-    )
     @click.option("--system", metavar="TEXT", help="Instructions for the model.")
     @click.option("--name", metavar="TEXT", default="agent", help="What clients call the agent. Default: agent.")
     @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
@@ -113,12 +106,9 @@ def _agent(given: dict[str, Any], *, before: Agent | None = None) -> Agent:
         BecketError: It cannot be made.
     """
     store = None if before is None else before.runtime.session_store
-    choice: Sequence[str] = given["plugins"]
-    block = [name.removeprefix("no:") for name in choice if name.startswith("no:")]
-    require = [name for name in choice if not name.startswith("no:")]
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print while they are imported
-        runtime = Runtime(block=block, require=require, config=load_config(), session_store=store)
-    for plugin in runtime.plugins:
+        runtime = Runtime(config=load_config(), session_store=store)
+    for plugin in () if before is None else runtime.plugins:  # at first the command line has said it
         if plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
             click.echo(f"becket: plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}", err=True)
     config = runtime.config

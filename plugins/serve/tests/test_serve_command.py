@@ -126,7 +126,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (site / "becket_acted.py").write_text(PLUGIN, encoding="utf-8")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: becket-acted\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text("[becket]\nacted = becket_acted\n", encoding="utf-8")
-    env = {name: given for name, given in os.environ.items() if not name.startswith(("BECKET", "COVERAGE_"))}
+    env = {name: given for name, given in os.environ.items() if not name.startswith(("BECKET", "COVERAGE_", "OPENAI_"))}
     return env | {
         "PYTHONPATH": str(site),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
@@ -367,9 +367,12 @@ def test_what_others_can_reach_needs_a_token(run: Callable[..., Any]) -> None:
         (["-p", "absent"], "the plugin 'absent' is required, and it is not installed"),
         (["--no-plugins"], "there is no provider 'acted'"),
         (["--locked"], "there is no lock becket.lock"),
+        (["-m", "openai:gpt-5"], "OPENAI_API_KEY"),
     ],
 )
-def test_plugins_are_chosen_and_locked_as_for_a_run(run: Callable[..., Any], arguments: list[str], said: str) -> None:
+def test_what_a_run_would_be_refused_for_is_said_at_the_start(
+    run: Callable[..., Any], arguments: list[str], said: str
+) -> None:
     done = run("--port", "0", *arguments)
     assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from becket import Agent, ConfigError, Runtime, load_config
+from becket import Agent, ConfigError, KeyedProvider, Runtime, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def _agent(given: dict[str, Any], *, before: Agent | None = None) -> Agent:
     """The agent; one that comes after another has its sessions.
 
     Raises:
-        BecketError: It cannot be made.
+        BecketError: It cannot be made, or its model has no key, so that each request would fail, and not the start.
     """
     store = None if before is None else before.runtime.session_store
     with contextlib.redirect_stdout(sys.stderr):  # plugins may print while they are imported
@@ -113,6 +113,9 @@ def _agent(given: dict[str, Any], *, before: Agent | None = None) -> Agent:
             click.echo(f"becket: plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}", err=True)
     config = runtime.config
     tools = [name.strip() for value in given["tools"] for name in value.split(",") if name.strip()]
+    provider, _ = runtime.model(given["model"])
+    if isinstance(provider, KeyedProvider):
+        provider.check_key()
     return Agent(
         given["model"],
         tools,

@@ -140,6 +140,12 @@ async def test_a_wire_that_is_broken_is_left_out(client: Any, caplog: pytest.Log
         (lambda agent: app(agent, hosts=[""]), "hosts has '' in it"),
         (lambda agent: app(agent, origins=["example.com"]), "origins has 'example.com' in it"),
         (lambda agent: app(agent, origins=["https://example.com/app"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["https://*.example.com"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["https://example.com?x"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["https://me@example.com"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["https://example.com:web"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["https://b\u00fccher.example"]), "it takes web sites as"),
+        (lambda agent: app(agent, origins=["http://["]), "it takes web sites as"),
         (lambda agent: app(agent, limits=ServeLimits(runs=0)), "runs is 0; it takes a whole number above 0"),
         (lambda agent: app(agent, limits=ServeLimits(grace=-1)), "grace is -1; it takes a number of seconds"),
         (lambda agent: app(agent, limits=ServeLimits(body_bytes=1.5)), "body_bytes is 1.5"),  # type: ignore[arg-type]

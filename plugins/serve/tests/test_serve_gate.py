@@ -119,7 +119,10 @@ async def test_pages_of_other_sites_may_not(place: Callable[..., Any], origin: s
     assert asked.status == 403
 
 
-@pytest.mark.parametrize("origins", [["https://app.example"], ["*"]])
+@pytest.mark.parametrize(
+    "origins",
+    [["https://app.example"], ["*"], ["https://app.example:443"], ["https://APP.example/"], ["https://app.example:"]],
+)
 async def test_pages_of_a_site_that_is_named_may(place: Callable[..., Any], origins: list[str]) -> None:
     here = place(TOKEN, origins=origins)
     async with here.client.open(

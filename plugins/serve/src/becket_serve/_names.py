@@ -80,10 +80,22 @@ def _checked_host(host: str) -> str:
 
 
 def _checked_origin(origin: str) -> str:
-    parts = urlsplit(origin)
-    if origin == "*" or (parts.scheme and parts.netloc and not parts.path and not parts.query):
+    """An origin as browsers send it, so that it can be compared: without the port that its scheme has anyway."""
+    if origin == "*":
         return origin
-    raise ConfigError(f"origins has {origin!r} in it; it takes web sites as 'https://app.example.com', or '*' for any")
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    plain = f"{parts.scheme}://{parts.netloc}" == origin and origin.isascii() and not set(parts.netloc) & set("*@ ")
+    if not (plain and parts.scheme and parts.hostname):
+        raise ConfigError(
+            f"origins has {origin!r} in it; it takes web sites as browsers name them, 'https://app.example.com', each "
+            f"one by itself and with nothing after its name and port, or '*' for any"
+        )
+    usual = port is not None and port == _PORTS.get(parts.scheme)
+    return origin.removesuffix(f":{port}") if usual else origin.removesuffix(":")
 
 
 def _host_name(host: str) -> str | None:

@@ -606,6 +606,20 @@ async def test_a_session_that_cannot_be_loaded_fails_the_run_before_the_model_is
         await agent.session("chat").messages()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_errors_call_a_session_as_their_reader_does(times: int) -> None:
+    """The error's own field has the id, for the host."""
+
+    async def fail() -> None:
+        raise OSError("no route")
+
+    for store in (Store(loading=fail), Store(saving=failing(times))):
+        session = agent_of(store=store).session("server/one/chat", called="chat")
+        with pytest.raises(SessionError, match="the session 'chat' could not be") as caught:
+            await session.invoke_async("hi")
+        assert caught.value.session_id == "server/one/chat"
+
+
 async def test_a_run_that_is_cancelled_while_it_loads_has_its_two_events() -> None:
     started = anyio.Event()
 

@@ -63,6 +63,7 @@ class SessionRun:
 
     Attributes:
         session_id: The session.
+        called: Its name in errors.
         run_id: The run, empty for what is none.
         occupant: How far it is.
         waiting: Called when it has left the session.
@@ -79,6 +80,7 @@ class SessionRun:
         "_stored",
         "_turn",
         "_usage",
+        "called",
         "occupant",
         "run_id",
         "session_id",
@@ -89,8 +91,9 @@ class SessionRun:
     occupant: Occupant
     _turn: Turn
 
-    def __init__(self, store: SessionStore, session_id: str) -> None:
+    def __init__(self, store: SessionStore, session_id: str, called: str | None = None) -> None:
         self.session_id = session_id
+        self.called = session_id if called is None else called
         self.storing = False
         self._store = store
         self._key = (os.getpid(), id(store), session_id)  # in a fork of the process, the runs have stayed behind
@@ -165,7 +168,7 @@ class SessionRun:
 
     def _refusal(self, holder: SessionRun) -> SessionError:
         return SessionError(
-            f"the run {holder.run_id} goes on in the session {self.session_id!r}, and a session has one run at a "
+            f"the run {holder.run_id} goes on in the session {self.called!r}, and a session has one run at a "
             f"time; wait for its end, cancel it, or go on beside it in a fork: await session.fork('another id')",
             session_id=self.session_id,
             running=holder.run_id,
@@ -183,7 +186,7 @@ class SessionRun:
         await self.ready()
         self.storing = True
         try:
-            state = await load(self._store, self.session_id)
+            state = await load(self._store, self.session_id, self.called)
         finally:
             self.storing = False
         self._turn, turn.messages = turn, state.messages
@@ -237,7 +240,7 @@ class SessionRun:
         return SessionUpdate(self.session_id, revision, _new_revision(), messages, usage, self.run_id)
 
     async def _write(self, update: SessionUpdate) -> None:
-        if not await _save(self._store, update):
+        if not await _save(self._store, update, self.called):
             self._stale = True
             raise self._lost("it was changed elsewhere since the run loaded it")
         self._pending, self._revision = None, update.revision
@@ -247,7 +250,7 @@ class SessionRun:
     def _lost(self, why: str) -> SessionError:
         return SessionError(
             f"{len(self._turn.messages) - self._stored} messages of the run {self.run_id} are not stored in the "
-            f"session {self.session_id!r}: {why}; a new run goes on from what is stored now",
+            f"session {self.called!r}: {why}; a new run goes on from what is stored now",
             session_id=self.session_id,
         )
 
@@ -288,8 +291,8 @@ def find_store(
     return MemorySessionStore() if found is None else found, None
 
 
-async def load(store: SessionStore, session_id: str) -> SessionState:
-    """What is stored of the session; the state of a new one where nothing is.
+async def load(store: SessionStore, session_id: str, called: str | None = None) -> SessionState:
+    """What is stored of the session; the state of a new one where nothing is. Errors call it by its other name.
 
     Raises:
         SessionError: The store failed.
@@ -298,7 +301,7 @@ async def load(store: SessionStore, session_id: str) -> SessionState:
     try:
         state: object = await store.load(session_id)
     except (Exception, SystemExit) as error:
-        raise _failed(session_id, "loaded", error) from error
+        raise _failed(session_id, "loaded", error, called) from error
     if state is None:
         return SessionState(session_id)
     if not isinstance(state, SessionState) or state.id != session_id:
@@ -342,19 +345,19 @@ async def _delete(store: SessionStore, session_id: str) -> None:
         raise _failed(session_id, "cleared", error) from error
 
 
-async def _save(store: SessionStore, update: SessionUpdate) -> bool:
+async def _save(store: SessionStore, update: SessionUpdate, called: str | None = None) -> bool:
     try:
         written: object = await store.save(update)
     except (Exception, SystemExit) as error:
-        raise _failed(update.session_id, "stored", error) from error
+        raise _failed(update.session_id, "stored", error, called) from error
     if not isinstance(written, bool):
         raise ProtocolError(f"save() of the session store {store!r} returned {written!r}; it returns True or False")
     return written
 
 
-def _failed(session_id: str, what: str, error: BaseException) -> SessionError:
+def _failed(session_id: str, what: str, error: BaseException, called: str | None = None) -> SessionError:
     said = f"{type(error).__name__}: {error}"
-    return SessionError(f"the session {session_id!r} could not be {what}: {said}", session_id=session_id)
+    return SessionError(f"the session {called or session_id!r} could not be {what}: {said}", session_id=session_id)
 
 
 def _less(usage: Usage, before: Usage) -> Usage:

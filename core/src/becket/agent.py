@@ -295,7 +295,7 @@ class Agent:
         """
         return self._call(lambda: self.invoke_async(prompt, output=output, **options))
 
-    def session(self, session_id: str) -> Session:
+    def session(self, session_id: str, *, called: str | None = None) -> Session:
         """A conversation with this agent, whose history the runtime's session store keeps from run to run.
 
         A plain function: nothing is loaded before the first run. Any number of handles of one session may be made, of
@@ -303,6 +303,8 @@ class Agent:
 
         Args:
             session_id: Names the conversation in the store: a text of at most 256 characters, no control characters.
+            called: What the errors of its runs call it, where whoever reads them knows it by another name than the
+                store: the client of a server that puts names of its own before those of clients.
 
         Raises:
             ConfigError: The id is none.
@@ -310,7 +312,7 @@ class Agent:
         """
         from becket.session import Session
 
-        return Session(self, session_id, self._used_runtime().session_store)
+        return Session(self, session_id, self._used_runtime().session_store, called)
 
     def _stream(
         self,

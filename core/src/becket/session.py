@@ -254,11 +254,12 @@ class Session:
     begins, by a message that says so, since some services refuse two messages of the user in a row.
     """
 
-    __slots__ = ("_agent", "_id", "_store")
+    __slots__ = ("_agent", "_called", "_id", "_store")
 
-    def __init__(self, agent: Agent, session_id: str, store: SessionStore) -> None:
+    def __init__(self, agent: Agent, session_id: str, store: SessionStore, called: str | None = None) -> None:
         self._agent = agent
         self._id = check_session_id(session_id)
+        self._called = called
         self._store = store
 
     @property
@@ -311,7 +312,7 @@ class Session:
         """
         from becket._sessions import SessionRun
 
-        run = SessionRun(self._store, self._id)
+        run = SessionRun(self._store, self._id, self._called)
         stream = self._agent._stream  # noqa: SLF001  its other half
         return stream(prompt, output=output, session=run, context=context, limits=limits, detach=detach, log=log)
 

@@ -333,6 +333,16 @@ async def test_sessions_of_one_name_are_each_clients_own(place: Callable[..., An
         assert again.events == answer.events
 
 
+async def test_a_session_that_is_in_use_is_called_as_its_client_calls_it(place: Callable[..., Any]) -> None:
+    here = place(ONE)
+    async with here.client.open("POST", "/events", {"prompt": "held", "session_id": "mine"}) as answer:
+        await answer.until(lambda answer: answer.has("text_delta"))
+        refused = await here.client.post("/stream", {"prompt": "text", "session_id": "mine"})
+        assert refused.status == 409
+        assert f"the run {answer.run_id} goes on in the session 'mine'" in refused.body.decode()
+        assert b"serve/" not in refused.body
+
+
 @pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "\x00"])
 async def test_a_session_that_has_no_name_is_refused(place: Callable[..., Any], name: str) -> None:
     answer = await place().client.post("/stream", {"prompt": "text", "session_id": name})

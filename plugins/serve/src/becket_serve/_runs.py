@@ -230,7 +230,7 @@ class Runs:
                     status=422,
                     code="history_in_session",
                 )
-            session = agent.session(_session_id(client, request.session_id))
+            session = agent.session(_session_id(client, request.session_id), called=request.session_id)
             return session.stream_async(request.prompt, detach=request.detach, log=log)
         except ConfigError as error:  # the agent is sound, so it is the request
             raise RequestError(str(error), status=422, code="invalid_prompt") from error

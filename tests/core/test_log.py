@@ -44,7 +44,27 @@ async def test_events_are_numbered_from_one_and_the_last_are_kept() -> None:
     assert (log.last, log.dropped) == (5, 2)
 
 
+@pytest.mark.parametrize("keep", [1000, 7])
+def test_a_log_of_so_many_bytes_keeps_what_has_room(keep: int) -> None:
+    """Whatever the events are; `keep` counts beside it."""
+    log = MemoryLog(keep, keep_bytes=100_000)
+    for _ in range(50):
+        log.append(TextDelta("x" * 10_000))
+    assert [event.seq for event in log.after(0)] == list(range(log.dropped + 1, 51))
+    assert len(log.after(0)) == min(keep, 9)
+    message = Message("assistant", (Text("x" * 40_000), ToolCall("1", "t", {"a": ["y" * 20_000]})))
+    log.append(MessageAdded(message))
+    assert len(log.after(0)) == min(keep, 4)
+    log.append(TextDelta("x" * 1_000_000))
+    assert [event.seq for event in log.after(0)] == [52]
+    for _ in range(1000):
+        log.append(TextDelta("x"))
+    assert min(keep, 300) <= len(log.after(0)) <= min(keep, 400)  # 330 or so
+
+
 def test_a_log_that_keeps_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="keep_bytes is 0"):
+        MemoryLog(keep_bytes=0)
     with pytest.raises(ConfigError, match="keep is 0"):
         MemoryLog(keep=0)
 

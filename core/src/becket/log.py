@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -115,17 +118,23 @@ class MemoryLog:
 
     Args:
         keep: How many, at least 1.
+        keep_bytes: How much memory they may take, about; None for no limit. The last one is kept, however large it is.
 
     Raises:
-        ConfigError: `keep` is no such number.
+        ConfigError: One of them is no such number.
     """
 
-    __slots__ = ("_events", "last")
+    __slots__ = ("_bytes", "_events", "_most", "_sizes", "last")
 
-    def __init__(self, keep: int = 256) -> None:
+    def __init__(self, keep: int = 256, *, keep_bytes: int | None = None) -> None:
         if keep < 1:
             raise ConfigError(f"keep is {keep}; it must be 1 or above, or no reader could ever come back")
+        if keep_bytes is not None and keep_bytes < 1:
+            raise ConfigError(f"keep_bytes is {keep_bytes}; it must be 1 or above, or None for no limit")
         self._events: deque[Event] = deque(maxlen=keep)
+        self._most = keep_bytes
+        self._sizes: deque[int] = deque()  # of `_events`, where there is a limit
+        self._bytes = 0
         self.last = 0
 
     @property
@@ -139,7 +148,24 @@ class MemoryLog:
         stamped: Any = event
         stamped.seq = self.last
         self._events.append(event)
+        if self._most is not None:
+            self._weigh(event, self._most)
         return True
+
+    def _weigh(self, event: Event, most: int) -> None:
+        """Count `event`, which has just been added, and drop the oldest ones that have no room beside it."""
+        sizes, events = self._sizes, self._events
+        kind = type(event)
+        size = getsizeof(event.text) if kind is TextDelta or kind is ReasoningDelta else _size(event)  # type: ignore[union-attr]  # as just seen
+        size += _EVENT
+        total = self._bytes + size
+        if len(sizes) == len(events):  # the oldest one has given way to it
+            total -= sizes.popleft()
+        sizes.append(size)
+        while total > most and len(sizes) > 1:
+            total -= sizes.popleft()
+            events.popleft()
+        self._bytes = total
 
     async def flush(self) -> None:
         """Nothing to wait for."""
@@ -158,6 +184,23 @@ class MemoryLog:
             newest.reverse()
             return newest
         return list(islice(events, first, first + most))
+
+
+_EVENT: Final = 250
+"""Bytes that an event takes, besides the text in it: 185 were measured (CPython 3.11, 64 bit), and its places here."""
+
+
+def _size(value: object) -> int:
+    """About how many bytes of text and data are in an event, or in a part of it."""
+    if isinstance(value, str | bytes):
+        return getsizeof(value)
+    if isinstance(value, Mapping):
+        return sum(_size(key) + _size(one) for key, one in value.items())
+    if isinstance(value, tuple | list):
+        return sum(map(_size, value))
+    if is_dataclass(value):
+        return sum(_size(getattr(value, item.name)) for item in fields(value))
+    return 0
 
 
 def memory_log(run: RunInfo) -> EventLog:  # noqa: ARG001  other logs are made for a run

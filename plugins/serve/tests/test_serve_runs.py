@@ -123,6 +123,14 @@ async def test_events_that_are_gone_are_said_with_what_is_still_there(place: Cal
     assert rest.events == whole.events[-4:]
 
 
+async def test_large_events_are_not_kept_by_their_number(place: Callable[..., Any]) -> None:
+    client = place(limits=ServeLimits(keep_bytes=2000)).client
+    whole = await client.post("/events", {"prompt": "tools"})
+    gone = await client.get(f"/runs/{whole.run_id}/events")
+    assert (gone.status, gone.code) == (410, "events_dropped")
+    assert 0 < gone.json["last"] - gone.json["dropped"] < len(whole.events) / 2
+
+
 async def test_a_reader_who_does_not_keep_up_is_cut_off_and_comes_back(place: Callable[..., Any]) -> None:
     """The run goes on at its own pace; where to go on reading is said by the next answer."""
     here = place(limits=ServeLimits(keep_events=1000))

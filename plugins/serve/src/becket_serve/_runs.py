@@ -220,7 +220,7 @@ class Runs:
         return agent.replace(**changes) if changes else agent
 
     def _stream(self, agent: Agent, client: str, request: RunRequest) -> AgentStream[Any]:
-        log = MemoryLog(self.limits.keep_events) if self._logs else None
+        log = MemoryLog(self.limits.keep_events, keep_bytes=self.limits.keep_bytes) if self._logs else None
         try:
             if request.session_id is None:
                 return agent.stream_async(request.prompt, history=request.history, detach=request.detach, log=log)

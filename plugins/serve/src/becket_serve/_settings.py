@@ -48,6 +48,7 @@ class ServeLimits:
             whose client still listens goes on with the call denied. The stricter one of this and the agent's holds.
         keep_events: Events of one run that are kept for readers who come back, where the runtime does not say how its
             events are logged.
+        keep_bytes: About how many bytes those take. All runs together may take so much each: `runs` and `keep_runs`.
         keep_runs: Runs whose events are kept once they are over.
         keep_seconds: How long they are.
         heartbeat: Seconds of silence after which something is sent that keeps a connection open; None for never.
@@ -63,6 +64,7 @@ class ServeLimits:
     run_seconds: float | None = 600.0
     decision_seconds: float = 300.0
     keep_events: int = 10_000
+    keep_bytes: int = 8_000_000
     keep_runs: int = 100
     keep_seconds: float = 300.0
     heartbeat: float | None = 15.0
@@ -74,7 +76,7 @@ class ServeLimits:
 
 
 _MAY_BE_NONE: Final = {"run_seconds", "heartbeat"}
-_WHOLE: Final = {"body_bytes", "prompt_chars", "runs", "keep_events", "keep_runs"}
+_WHOLE: Final = {"body_bytes", "prompt_chars", "runs", "keep_bytes", "keep_events", "keep_runs"}
 
 
 def _check_number(name: str, given: object) -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from becket import Limits, MemoryLog, RequestError, Runtime, TextDelta
 from becket.testing import Scenarios
-from becket_serve import ServeLimits
+from becket_serve import ServeLimits, lifespan
 from starlette.requests import Request
 
 if TYPE_CHECKING:
@@ -386,6 +386,25 @@ async def test_runs_that_are_over_are_kept_for_a_while(place: Callable[..., Any]
             break
     else:
         pytest.fail("it is still there")
+
+
+async def test_a_server_forgets_runs_in_time_and_without_a_request(place: Callable[..., Any]) -> None:
+    here = place(limits=ServeLimits(keep_seconds=0.001))
+    async with lifespan(here.app):
+        for _ in range(2):
+            await here.client.post("/events", {"prompt": "text"})
+        await here.until(lambda: not here.app.state.becket.runs._runs)
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+async def test_what_a_host_raises_while_it_serves_comes_out_as_it_is(
+    place: Callable[..., Any], error: type[BaseException]
+) -> None:
+    raised = error("the host's")
+    with pytest.raises(error) as caught:
+        async with lifespan(place().app):
+            raise raised
+    assert caught.value is raised
 
 
 async def test_a_prompt_that_is_too_long_is_refused(place: Callable[..., Any]) -> None:

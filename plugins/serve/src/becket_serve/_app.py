@@ -6,6 +6,7 @@ import contextlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import becket
 from becket import Agent, ConfigError, RequestError
 from becket.wires import DocumentWire, SocketWire
@@ -88,7 +89,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """The time in which an application serves: for the lifespan of a host that has mounted it.
 
     Starlette runs no lifespan but that of the outermost application. This opens the agents' runtime, unless the host
-    has, and at its end takes no more runs, lets those that go on finish up to `ServeLimits.grace`, and cancels others.
+    has, and forgets runs that are over when their time has come, not at the next request. At its end it takes no more
+    runs, lets those that go on finish up to `ServeLimits.grace`, and cancels others.
 
     Args:
         app: What `becket_serve.app` has made.
@@ -102,10 +104,18 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         becket.warm_up()
         with contextlib.suppress(RuntimeError):  # the host has opened it on this event loop
             await stack.enter_async_context(server.runtime)
-        try:
-            yield
-        finally:
-            await server.close()
+        raised: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.runs.forget_in_time)
+            try:
+                yield
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  the group would wrap it
+                raised = error
+            finally:
+                await server.close()
+                tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
 
 def served(app: Starlette) -> Served:

@@ -21,6 +21,7 @@ from becket_serve._run import Run, unknown_decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import NoReturn
 
     from becket import Agent, AgentStream, Limits, Sink
     from becket.content import Prompt
@@ -32,6 +33,9 @@ __all__ = ["ClientRuns", "Runs"]
 
 _COME_BACK: Final = 5.0
 """Seconds after which a client that was turned away may ask again: no run says how long it will take."""
+
+_MOMENT: Final = 0.1
+"""Seconds after which it is looked again whether a run can be forgotten which is over and not quite let go of."""
 
 _SESSION_CHARS: Final = 200
 """Characters of a client's name for its conversation; with what is put before it, a session's id."""
@@ -154,6 +158,14 @@ class Runs:
         """Drop a run that was never read."""
         self._runs.pop(run.info.run_id, None)
 
+    async def forget_in_time(self) -> NoReturn:
+        """Forget runs that are over when they have been kept for long enough, until this is cancelled."""
+        while True:
+            self._sweep()
+            oldest = min((run.ended for run in self._runs.values() if run.ended is not None), default=time.monotonic())
+            due = oldest + self.limits.keep_seconds - time.monotonic()  # one that ends meanwhile is due after that
+            await anyio.sleep(max(due, _MOMENT))
+
     async def drain(self, grace: float) -> None:
         """Take no more runs, and wait until those that go on are over: by themselves, and after `grace` cancelled.
 
@@ -242,7 +254,7 @@ class Runs:
         over.sort()
         surplus = len(over) - limits.keep_runs
         for at, (ended, run_id) in enumerate(over):
-            if at < surplus or now - ended > limits.keep_seconds:
+            if at < surplus or now - ended >= limits.keep_seconds:
                 del self._runs[run_id]
 
 

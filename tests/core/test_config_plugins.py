@@ -363,6 +363,19 @@ def test_a_variable_that_is_not_set_is_as_if_it_were_absent(monkeypatch: pytest.
     assert given(Folder, {"ignore": [variable, "a"]}).ignore == ("a",)
 
 
+def test_what_a_list_lacks_for_a_variable_that_is_not_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its place in the file: one that is there would hide it otherwise."""
+    monkeypatch.delenv("VENDOR_KEY", raising=False)
+    config = Config.of({"plugins": {"plugin": {"ignore": ["a", {"env": "VENDOR_KEY"}, "b"]}}})
+    report = Runtime(plugins=[Plugin(Folder)], discover=False, config=config).config_report()
+    (remark,) = report.remarks
+    assert remark.startswith(
+        "plugins.plugin.ignore[1] is to come from the environment variable VENDOR_KEY, which is not"
+    )
+    monkeypatch.setenv("VENDOR_KEY", "c")
+    assert Runtime(plugins=[Plugin(Folder)], discover=False, config=config).config_report().remarks == ()
+
+
 def test_a_plugin_that_needs_a_variable_that_is_not_set_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VENDOR_URL", raising=False)
     config = Config.of({"plugins": {"plugin": {"endpoints": {"a": {"base_url": {"env": "VENDOR_URL"}}}}}})

@@ -46,3 +46,18 @@ def test_one_base_catches_every_error_of_becket() -> None:
     errors = [one for one in public if isinstance(one, type) and issubclass(one, Exception)]
     assert len(errors) == len(ERRORS) + 1
     assert all(issubclass(error, BecketError) for error in errors)
+
+
+@pytest.mark.parametrize(("last", "more"), [(None, {}), (9, {"last": 9})])
+def test_a_client_is_told_which_events_are_gone_and_where_to_go_on(last: int | None, more: dict[str, int]) -> None:
+    dropped = EventsDropped("they are gone", run_id="r", after=2, dropped=5)
+    error = RequestError.events_dropped(dropped, last=last)
+    assert str(error) == "the events 3 to 5 of the run r are no longer kept; go on after 5"
+    assert (error.status, error.code) == (410, "events_dropped")
+    assert error.members == {"after": 2, "dropped": 5, "first": 6, **more}
+
+
+def test_a_client_is_told_that_nobody_asks_what_it_answers() -> None:
+    error = RequestError.unknown_decision("x" * 1000)
+    assert (error.status, error.code) == (409, "unknown_decision")
+    assert f"nothing waits for a decision on '{'x' * 100}': it was made" in str(error)

@@ -38,6 +38,7 @@ class Settled:
         missing: Why it cannot be used though nothing is wrong: it needs what nobody has set.
         settings: What is set, without the defaults. Secrets are masked.
         exposed: The files that hold a secret.
+        lacking: What lists lack, since it was to come from variables that are not set.
     """
 
     model: type | None = None
@@ -46,6 +47,7 @@ class Settled:
     missing: str = ""
     settings: tuple[Setting, ...] = ()
     exposed: frozenset[str] = frozenset()
+    lacking: tuple[str, ...] = ()
 
 
 def settle(plugin: Plugin, model: type | None, tables: Sequence[PluginTable]) -> Settled:
@@ -91,6 +93,7 @@ class _Settling:
         self._variables: dict[Path, str] = {}
         self._secrets: list[str] = []
         self._exposed: set[str] = set()
+        self._lacking: list[str] = []
 
     def settled(self) -> Settled:
         seen: dict[str, PluginTable] = {}
@@ -104,6 +107,7 @@ class _Settling:
         settled.problems = (*self._problems, *settled.problems)
         settled.settings = tuple(self._settings())
         settled.exposed = frozenset(self._exposed)
+        settled.lacking = tuple(self._lacking)
         return settled
 
     # -- merging ---------------------------------------------------------------------------------------------------
@@ -154,11 +158,15 @@ class _Settling:
 
     def _read_list(self, value: Sequence[Any], shape: Shape, path: Path, table: PluginTable) -> list[object]:
         items: list[object] = []
-        for item in value:
+        for at, item in enumerate(value):
             here = (*path, len(items))
             read = self._read(item, shape, here, table)
             if read is _ABSENT:
-                self._variables.pop(here, None)
+                if variable := self._variables.pop(here, None):
+                    self._lacking.append(
+                        f"{_place(table, (*path, at))} is to come from the environment variable {variable}, which is "
+                        f"not set; the list is used without it"
+                    )
             else:
                 items.append(read)
         return items

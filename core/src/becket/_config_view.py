@@ -79,6 +79,7 @@ def remarks(plugins: Iterable[tuple[Plugin, Settled | None]], tables: Iterable[P
     exposed = {place for _, settled in pairs if settled for place in settled.exposed if place}
     return [
         *(f"{_useless(table)}{f'; did you mean {near!r}?' if near else ''}" for table, near in unclaimed),
+        *(lack for _, settled in pairs if settled for lack in settled.lacking),
         *(
             f"{place} holds a secret, and others may read it; run: chmod 600 {place}"
             for place in sorted(exposed)

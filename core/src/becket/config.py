@@ -136,8 +136,8 @@ class ConfigReport:
             masked value, since nothing says what in it is a secret.
         files: The files that were looked for.
         problems: What is wrong; empty unless the configuration is `lenient`.
-        remarks: What is no error, and ought to be known: tables of plugins that are not installed, secrets in a file
-            that others may read.
+        remarks: What is no error, and ought to be known: tables of plugins that are not installed, what a list lacks
+            since a variable is not set, secrets in a file that others may read.
     """
 
     settings: tuple[Setting, ...]

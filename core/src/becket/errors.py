@@ -163,6 +163,32 @@ class RequestError(BecketError):
         self.retry_after = retry_after
         self.members: Mapping[str, JsonValue] = members or {}
 
+    @classmethod
+    def events_dropped(cls, error: EventsDropped, *, last: int | None = None) -> RequestError:
+        """For a client that asks for events, or goes on with some, which are no longer kept; status 410.
+
+        Args:
+            error: What its reader was told.
+            last: The `seq` of the run's last event so far, where that is known.
+        """
+        members: dict[str, JsonValue] = {"after": error.after, "dropped": error.dropped, "first": error.dropped + 1}
+        return cls(
+            f"the events {error.after + 1} to {error.dropped} of the run {error.run_id} are no longer kept; "
+            f"go on after {error.dropped}",
+            status=410,
+            code="events_dropped",
+            members=members if last is None else {**members, "last": last},
+        )
+
+    @classmethod
+    def unknown_decision(cls, request_id: str) -> RequestError:
+        """For a client that answers what nobody asks; status 409."""
+        return cls(
+            f"nothing waits for a decision on {request_id[:100]!r}: it was made, it has lapsed, or the run is over",
+            status=409,
+            code="unknown_decision",
+        )
+
 
 class EventsDropped(BecketError):  # noqa: N818  what has become of them; the reader made no mistake
     """A reader asks for events of a run that are no longer kept.

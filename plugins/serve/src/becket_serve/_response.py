@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from becket import ConfigError, EventsDropped
+from becket import ConfigError, EventsDropped, RequestError
 from becket.asgi import EventResponse
 from becket.wires import SocketWire, Wire
 from starlette.responses import Response
 
 from becket_serve._gate import RUN_ID
-from becket_serve._run import events_dropped
 from becket_serve._wires import own_wires
 
 if TYPE_CHECKING:
@@ -121,6 +120,6 @@ class RunResponse(EventResponse):
         try:
             await super().__call__(scope, receive, send)
         except EventsDropped as error:  # of a detached run, which waits for nobody to go on with its answer
-            raise events_dropped(self._run, error) from error
+            raise RequestError.events_dropped(error, last=self._run.last) from error
         finally:
             await self._run.leave(parked=self.parked)

@@ -15,7 +15,6 @@ from becket_serve._bodies import read_body
 from becket_serve._gate import CLIENT, RUN_ID
 from becket_serve._problems import problem
 from becket_serve._response import RunResponse
-from becket_serve._run import events_dropped
 from becket_serve._wires import events_encoder
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Routes:
             reader = run.stream.follow(after)
             reader.check()
         except EventsDropped as error:
-            raise events_dropped(run, error) from error
+            raise RequestError.events_dropped(error, last=run.last) from error
         if request.method == "HEAD":
             return Response(headers={"content-type": encoder.media_type, **encoder.headers})
         return _Followed(run, reader, encoder, heartbeat=self._runs.limits.heartbeat)
@@ -150,7 +149,7 @@ class _Followed(EventResponse):
         try:
             await super().__call__(scope, receive, send)
         except EventsDropped as error:  # before the first one was read
-            raise events_dropped(self._run, error) from error
+            raise RequestError.events_dropped(error, last=self._run.last) from error
 
 
 def _after(request: Request, run: Run) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from becket import AgentStream, Event, RunInfo
     from becket.policies import Answer
 
-__all__ = ["Run", "events_dropped", "unknown_decision"]
+__all__ = ["Run"]
 
 _HAND_OVER: Final = 5.0
 """Seconds that an answer which has ended has for letting go of its run."""
@@ -156,13 +156,13 @@ class Run:
             RequestError: It does not ask that (any more), status 409; or the answer is none, status 422.
         """
         if request_id not in self.open:
-            raise unknown_decision(request_id)
+            raise RequestError.unknown_decision(request_id)
         try:
             await self.stream.decide(request_id, answer)
         except ConfigError as error:
             if isinstance(answer, Edit) and request_id in self.open:
                 raise RequestError(str(error), status=422, code="invalid_decision") from error
-            raise unknown_decision(request_id) from error
+            raise RequestError.unknown_decision(request_id) from error
         self.open.discard(request_id)
 
     async def decide_aside(self, request_id: str, answer: Answer) -> None:
@@ -187,23 +187,3 @@ class Run:
             except EventsDropped:  # it was faster
                 continue
             return
-
-
-def events_dropped(run: Run, error: EventsDropped) -> RequestError:
-    """The error for a reader who asks for events, or goes on with some, that are no longer there."""
-    return RequestError(
-        f"the events {error.after + 1} to {error.dropped} of the run {run.info.run_id} are no longer kept; "
-        f"go on after {error.dropped}",
-        status=410,
-        code="events_dropped",
-        members={"after": error.after, "dropped": error.dropped, "first": error.dropped + 1, "last": run.last},
-    )
-
-
-def unknown_decision(request_id: str) -> RequestError:
-    """The error for an answer to what nobody asks."""
-    return RequestError(
-        f"nothing waits for a decision on {request_id[:100]!r}: it was made, it has lapsed, or the run is over",
-        status=409,
-        code="unknown_decision",
-    )

@@ -17,7 +17,7 @@ from becket import (
 )
 from becket.log import memory_log
 
-from becket_serve._run import Run, unknown_decision
+from becket_serve._run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,9 +145,9 @@ class Runs:
         for run in self._runs.values():
             if run.client == client and run.goes_on and wanted & run.open:
                 if missing := wanted - run.open:
-                    raise unknown_decision(min(missing))
+                    raise RequestError.unknown_decision(min(missing))
                 return run
-        raise unknown_decision(min(wanted))
+        raise RequestError.unknown_decision(min(wanted))
 
     def unknown_agent(self, name: str) -> RequestError:
         """The error for an agent that is not there."""

@@ -109,12 +109,7 @@ class Conversation:
         try:
             await stream.decide(message.request_id, message.answer())
         except ConfigError as error:
-            raise RequestError(
-                f"nothing waits for a decision on {message.request_id[:100]!r}: it was made, it has lapsed, or the run "
-                f"is over",
-                status=409,
-                code="unknown_decision",
-            ) from error
+            raise RequestError.unknown_decision(message.request_id) from error
 
     def _resume(self, message: Resume) -> None:
         run_id, after = message.run_id, message.after
@@ -132,7 +127,7 @@ class Conversation:
         try:
             reader = stream.follow(after)
         except EventsDropped as error:
-            raise _gone(error) from error
+            raise RequestError.events_dropped(error) from error
         self._follow(run_id, reader, None)
 
     # -- what is said to it ----------------------------------------------------------------------------------------
@@ -168,7 +163,7 @@ class Conversation:
         except SocketClosed:
             raise
         except EventsDropped as error:
-            raise _gone(error) from error
+            raise RequestError.events_dropped(error) from error
         except Exception as error:  # what has ended the run: `run_failed` has told it
             if not begun:
                 _logger().exception("the run %s could not begin", run_id)
@@ -201,16 +196,6 @@ def _is_ahead(stream: AgentStream[Any], after: int) -> bool:
         return not stream.follow(after - 1).ready(1)
     except EventsDropped:
         return False
-
-
-def _gone(error: EventsDropped) -> RequestError:
-    return RequestError(
-        f"the events {error.after + 1} to {error.dropped} of the run {error.run_id} are no longer kept; "
-        f"go on after {error.dropped}",
-        status=410,
-        code="events_dropped",
-        members={"after": error.after, "dropped": error.dropped, "first": error.dropped + 1},
-    )
 
 
 def _logger() -> Logger:

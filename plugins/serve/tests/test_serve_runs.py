@@ -407,6 +407,19 @@ async def test_what_a_host_raises_while_it_serves_comes_out_as_it_is(
     assert caught.value is raised
 
 
+async def test_one_reader_of_events_too_many_is_told_to_come_back(place: Callable[..., Any]) -> None:
+    here = place(limits=ServeLimits(readers=1))
+    async with here.client.open("POST", "/events", {"prompt": "held"}) as answer:
+        await answer.until(lambda answer: answer.has("text_delta"))
+        path = f"/runs/{answer.run_id}/events"
+        async with here.client.open("GET", path) as first:
+            await first.until(lambda answer: answer.has("text_delta"))
+            refused = await here.client.get(path)
+            assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "too_many_readers", "5")
+        async with here.client.open("GET", path) as again:
+            await again.until(lambda answer: answer.has("text_delta"))
+
+
 async def test_a_prompt_that_is_too_long_is_refused(place: Callable[..., Any]) -> None:
     client = place(limits=ServeLimits(prompt_chars=4)).client
     assert (await client.post("/stream", {"prompt": "text"})).status == 200

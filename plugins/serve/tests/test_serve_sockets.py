@@ -162,6 +162,21 @@ async def test_who_may_not_is_told_before_it_is_open(
 
 
 @pytest.mark.anyio
+async def test_one_socket_too_many_is_told_to_come_back(talking: Callable[..., Any]) -> None:
+    """Before it is open; and there is room again where one has gone."""
+    here = talking(limits=ServeLimits(readers=1))
+    async with opened(here) as first:
+        await first.until("websocket.accept")
+        async with opened(here) as line:
+            start = await line.until("websocket.http.response.start")
+            assert (start["status"], dict(start["headers"])[b"retry-after"]) == (429, b"5")
+        async with opened(here, extension=False) as line:
+            assert (await line.until("websocket.close"))["reason"] == "too_many_readers"
+    async with opened(here) as line:
+        await line.until("websocket.accept")
+
+
+@pytest.mark.anyio
 async def test_a_page_gives_its_token_as_a_subprotocol(talking: Callable[..., Any]) -> None:
     """It can set no header. The token is nothing that could be agreed on."""
     here = talking(TOKEN)

@@ -103,7 +103,7 @@ class Routes:
             raise RequestError.events_dropped(error, last=run.last) from error
         if request.method == "HEAD":
             return Response(headers={"content-type": encoder.media_type, **encoder.headers})
-        return _Followed(run, reader, encoder, heartbeat=self._runs.limits.heartbeat)
+        return _Followed(self._runs, run, reader, encoder)
 
     async def cancel(self, request: Request) -> Response:
         """End a run with the stop reason `cancelled`."""
@@ -134,20 +134,22 @@ class _Followed(EventResponse):
     """The events of a run, for a reader who may be slower than they are kept.
 
     Args:
+        runs: All runs.
         run: The run.
         reader: Reads its log.
         encoder: As for `EventResponse`.
-        heartbeat: As for `EventResponse`.
     """
 
-    def __init__(self, run: Run, reader: LogReader, encoder: Encoder, *, heartbeat: float | None) -> None:
-        super().__init__(reader, encoder, heartbeat=heartbeat, headers={RUN_ID: run.info.run_id})
+    def __init__(self, runs: Runs, run: Run, reader: LogReader, encoder: Encoder) -> None:
+        super().__init__(reader, encoder, heartbeat=runs.limits.heartbeat, headers={RUN_ID: run.info.run_id})
+        self._runs = runs
         self._run = run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request. Where the answer has begun, it ends where the reader has not kept up."""
         try:
-            await super().__call__(scope, receive, send)
+            with self._runs.one_reader():
+                await super().__call__(scope, receive, send)
         except EventsDropped as error:  # before the first one was read
             raise RequestError.events_dropped(error, last=self._run.last) from error
 

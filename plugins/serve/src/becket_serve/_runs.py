@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from becket.log import memory_log
 from becket_serve._run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import NoReturn
 
     from becket import Agent, AgentStream, Limits, Sink
@@ -60,6 +61,7 @@ class Runs:
         self.limits = limits
         self.closing = False
         self._runs: dict[str, Run] = {}
+        self._readers = 0
         self.renew(agents)
 
     def renew(self, agents: Sequence[Agent]) -> None:
@@ -188,6 +190,29 @@ class Runs:
 
     def _all_going_on(self) -> list[Run]:
         return [run for run in self._runs.values() if run.goes_on]
+
+    # -- readers ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def one_reader(self) -> Iterator[None]:
+        """The time in which somebody reads who has no run that could be counted for it.
+
+        Raises:
+            RequestError: There are as many as there may be, status 429.
+        """
+        if self._readers >= self.limits.readers:
+            raise RequestError(
+                f"{self.limits.readers} sockets and readers of events are there already, which is what this server "
+                f"takes",
+                status=429,
+                code="too_many_readers",
+                retry_after=_COME_BACK,
+            )
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
 
     # -- starting --------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class ServeLimits:
         body_bytes: Bytes of one request's body, and of one message over a socket.
         prompt_chars: Characters of one prompt's text.
         runs: Runs that go on at once, those that wait for a decision included.
+        readers: WebSockets that are open, and answers that follow the events of a run, both together.
         run_seconds: Wall time of one run, waiting for decisions included; None for no limit but the agent's own. The
             stricter one holds.
         decision_seconds: How long a run waits for one decision. A run whose client has gone is then cancelled, and one
@@ -61,6 +62,7 @@ class ServeLimits:
     body_bytes: int = 4_000_000
     prompt_chars: int = 200_000
     runs: int = 100
+    readers: int = 1000
     run_seconds: float | None = 600.0
     decision_seconds: float = 300.0
     keep_events: int = 10_000
@@ -76,7 +78,7 @@ class ServeLimits:
 
 
 _MAY_BE_NONE: Final = {"run_seconds", "heartbeat"}
-_WHOLE: Final = {"body_bytes", "prompt_chars", "runs", "keep_bytes", "keep_events", "keep_runs"}
+_WHOLE: Final = {"body_bytes", "prompt_chars", "readers", "runs", "keep_bytes", "keep_events", "keep_runs"}
 
 
 def _check_number(name: str, given: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -9,7 +10,7 @@ from becket import RequestError
 from becket.wires import SocketClosed
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from becket_serve._gate import CLIENT
+from becket_serve._gate import CLIENT, refuse_socket
 from becket_serve._problems import logger
 
 if TYPE_CHECKING:
@@ -51,7 +52,13 @@ class Sockets:
         """What serves the sockets of one wire."""
 
         async def serve(websocket: WebSocket) -> None:
-            await self._serve(wire, websocket)
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self._runs.one_reader())
+                except RequestError as error:
+                    await refuse_socket(error, websocket.scope, websocket.receive, websocket.send)
+                    return
+                await self._serve(wire, websocket)
 
         return serve
 

@@ -97,6 +97,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.delenv("BECKET_CONFIG", raising=False)
     monkeypatch.delenv("BECKET_PLUGINS", raising=False)
+    monkeypatch.delenv("BECKET_LOCK", raising=False)
     desk = tmp_path / "desk"
     desk.mkdir()
     monkeypatch.chdir(desk)
@@ -156,6 +157,14 @@ def test_what_the_configuration_blocks_is_told_so(place: Place, monkeypatch: pyt
     assert (one.status, one.reason, one.adds, one.hooks) == ("blocked", "it is on the block list", {}, ())
     monkeypatch.delenv("BECKET_PLUGINS")
     assert recall() is None
+
+
+def test_under_a_lock_it_knows_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.keep()
+    monkeypatch.setenv("BECKET_LOCK", "becket.lock")
+    forgotten("or by BECKET_LOCK")
+    monkeypatch.delenv("BECKET_LOCK")
+    assert recall()
 
 
 def test_what_the_host_has_passed_is_not_kept(place: Place) -> None:
@@ -406,7 +415,7 @@ def test_where_it_cannot_be_put_nothing_is_left(place: Place) -> None:
 def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("BECKET_CACHE", value)
     place.keep()
-    forgotten("it is switched off by BECKET_CACHE, or there is no folder for caches")
+    forgotten("it is switched off by BECKET_CACHE or by BECKET_LOCK, or there is no folder for caches")
     assert index_state().path == ""
     assert not place.cache.exists()
 

@@ -8,7 +8,8 @@ Nothing is ever loaded, allowed or trusted by what the index says: a `Runtime` l
 
 The file lies in the platform's cache folder, `becket/` in `$XDG_CACHE_HOME` (`~/.cache` unless set), on macOS in
 `~/Library/Caches`, on Windows in `%LOCALAPPDATA%`. The variable `BECKET_CACHE` names another folder, by its whole
-path, and `0` switches the index off. One that is damaged, or cannot be written, is as if it were not there.
+path, and `0` switches the index off. One that is damaged, or cannot be written, is as if it were not there. There is
+none where `BECKET_LOCK` names a lock: whether plugins are those of it, their files say, and no index.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def _file(looked_at: Mapping[str, object]) -> str:
     Projects that have a configuration have each its own, so that none pushes out another's.
     """
     folder = os.environ.get("BECKET_CACHE") or os.path.join(_caches(), "becket")
-    if folder == "0" or not os.path.isabs(folder):
+    if folder == "0" or not os.path.isabs(folder) or os.environ.get("BECKET_LOCK"):
         return ""
     import zlib
 
@@ -164,7 +165,7 @@ def _read(file: str, path: str | None) -> list[Plugin]:
         _StaleError: It cannot be used.
     """
     if not file:
-        raise _StaleError("it is switched off by BECKET_CACHE, or there is no folder for caches")
+        raise _StaleError("it is switched off by BECKET_CACHE or by BECKET_LOCK, or there is no folder for caches")
     try:
         with open(file, "rb") as opened:
             content = json.loads(opened.read(_LARGEST))

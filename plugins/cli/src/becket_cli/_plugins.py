@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from becket_cli._exits import State
 
-__all__ = ["build", "built", "canonical", "configured", "tell_left_out", "tell_unknown"]
+__all__ = ["build", "built", "canonical", "configured", "tell_all", "tell_left_out", "tell_unknown"]
 
 
 def built(state: State, *, tell: bool = True, lenient: bool = False, project: bool = True) -> Runtime:
@@ -37,15 +37,19 @@ def built(state: State, *, tell: bool = True, lenient: bool = False, project: bo
         ConfigError: The configuration is wrong; a required plugin is missing, blocked or unusable; or there is a lock,
             and the plugins are not those that are locked.
     """
-    config = configured(state, lenient=lenient, project=project)
-    runtime = build(config, state)
+    runtime = build(configured(state, lenient=lenient, project=project), state)
+    tell_all(runtime, state, tell=tell, lenient=lenient)
+    return runtime
+
+
+def tell_all(runtime: Runtime, state: State, *, tell: bool, lenient: bool) -> None:
+    """Say what there is to say of a runtime; see `built`."""
     for problem in runtime.config_problems if lenient else ():
         complain(f"the configuration is wrong: {problem}")
     if tell:
         tell_left_out(runtime.plugins, state)
     if not state.no_plugins:
         tell_unknown(state.block, runtime.plugins)
-    return runtime
 
 
 def configured(state: State, *, lenient: bool = False, project: bool = True) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from becket import ConfigError, Plugin, __version__
 from becket_cli._exits import complain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from becket import Config, Runtime
 
@@ -56,10 +57,18 @@ def configured(state: State, *, lenient: bool = False, project: bool = True) -> 
     """The configuration; see `built`. What it says of a lock counts where the command line says nothing."""
     from becket import load_config
 
-    config = load_config(state.config, project=project, lenient=lenient)
+    environ = _without_requirements(os.environ, state) if state.no_plugins else None
+    config = load_config(state.config, project=project, environ=environ, lenient=lenient)
     if state.lock is None:
         state.lock = config.lock
     return config
+
+
+def _without_requirements(environ: Mapping[str, str], state: State) -> Mapping[str, str]:
+    """The variables for a command with `--no-plugins`: it wins over what `BECKET_PLUGINS` insists on, not denies."""
+    words = environ.get("BECKET_PLUGINS", "").replace(",", " ").split()
+    kept = [word for word in words if word.startswith("no:") or word in state.require]
+    return {**environ, "BECKET_PLUGINS": ",".join(kept)}
 
 
 def build(config: Config, state: State) -> Runtime:

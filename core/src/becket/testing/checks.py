@@ -138,6 +138,10 @@ def _checked(asked: Mapping[str, Any], python: str | None, timeout: float) -> It
                 process.kill()
                 told, said = process.communicate()
                 ended = f"did not end within {timeout:g} s"
+            except BaseException:  # Ctrl-C, most likely: nothing of it stays
+                process.kill()
+                process.wait()
+                raise
     lines = [json.loads(line) for line in told.splitlines() if line.endswith(b"}")]
     if lines and "unknown" in lines[-1]:
         raise ConfigError(lines[-1]["unknown"])

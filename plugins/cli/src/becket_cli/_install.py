@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -162,23 +163,59 @@ def _run(command: Sequence[str]) -> int:
     """Run an installer, with the command shown; what it says is its own to say."""
     complain(f"running: {shlex.join(command)}")
     sys.stdout.flush()
-    with subprocess.Popen(command) as process:  # noqa: S603  its program is the environment's
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to the installer, too, which cleans up
-            process.wait()
-            complain("interrupted")
-            return INTERRUPTED
+    process = subprocess.Popen(command)  # noqa: S603  its program is the environment's
+    code, interrupted = _waited_for(process)
+    if interrupted:
+        complain("interrupted")
+        return INTERRUPTED
     if code != 0:
         complain(f"{os.path.basename(command[0])} has failed, with the exit code {code}")  # noqa: PTH119  a text
         return FAILED
     return OK
 
 
+def _waited_for(process: subprocess.Popen[bytes]) -> tuple[int, bool]:
+    """The exit code of an installer, and whether there was a Ctrl-C: it is never left behind in the middle of its work.
+
+    A terminal sends Ctrl-C to the installer, too; from elsewhere it is handed on. How often somebody presses it before
+    the installer has cleaned up is for the installer to judge.
+    """
+    interrupted = False
+    while True:
+        try:
+            return process.wait(), interrupted
+        except KeyboardInterrupt:
+            interrupted = True
+            if not _has_terminal():
+                process.send_signal(signal.SIGINT)
+
+
+def _has_terminal() -> bool:
+    """Whether this process is one of those in front on a terminal, to which that sends its signals."""
+    if sys.platform == "win32":
+        return True  # a console tells all of its processes
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 def _listed() -> list[Row]:
     """The plugins as another process finds them: this one has not seen what became of the search path."""
     command = [sys.executable, "-P", "-m", "becket_cli", "plugins", "--json"]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)  # noqa: S603  ours
+    ended = subprocess.run(  # noqa: S603  our own
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+        start_new_session=True,  # Ctrl-C is for this process, which ends that one
+    )
     if ended.returncode != 0:
         raise ConfigError("the plugins cannot be listed after that; run 'becket doctor'")
     rows: list[Row] = json.loads(ended.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -130,7 +131,47 @@ def test_the_command_says_what_was_made_and_what_comes_next(
         for file in (tmp_path / "becket-weather").rglob("*")
         if file.is_file()
     )
-    assert [line.split()[0] for line in rest[rest.index("Next:") + 1 :]] == ["cd", "uv", "becket"]
+    *sample, heading, check, use = rest[rest.index("Next:") + 1 :]
+    assert [line.split()[0] for line in sample] == ["cd", "uv", "becket"]
+    assert heading == "What it does is a sample. Once src/becket_weather/__init__.py has yours:"
+    assert [check, use] == ["  becket check", '  becket run -t weather "..."']
+
+
+YOURS: dict[Kind, str] = {
+    "tool": "@tool(effect='none')\ndef weather(city: str) -> str:\n    return city",
+    "provider": "@hookimpl\ndef register_providers():\n"
+    "    return [ScriptedProvider(text('Rain.'), name='weather', model='mine')]",
+    "sink": "@hookimpl\ndef register_sinks():\n    return [ListSink(name='weather')]",
+    "policy": "class Mine:\n    name = 'weather'\n    def approve(self, ctx, call, tool, /): return None\n"
+    "@hookimpl\ndef register_policies():\n    return [Mine()]",
+}
+"""What an author may have put in place of the samples."""
+
+
+@pytest.mark.parametrize("kind", YOURS)
+def test_what_is_said_of_it_fits_once_it_is_the_authors_own(
+    becket: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, kind: Kind
+) -> None:
+    """Each command of its README, and of what was printed, with another thing of that kind behind the name."""
+    printed = becket("new", kind, "weather").stdout
+    project = tmp_path / "becket-weather"
+    head = "from becket import hookimpl, tool\nfrom becket.testing import ListSink, ScriptedProvider, text\n\n"
+    (project / "src" / "becket_weather" / "__init__.py").write_text(f"{head}{YOURS[kind]}\n")
+    info = project / "src" / "becket_weather-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: becket-weather\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[becket]\nweather = becket_weather\n")
+    readme = (project / "README.md").read_text()
+    shown = re.findall(r"^ +becket (.*)$", readme + printed.partition("has yours:\n")[2], re.MULTILINE)
+    assert len(shown) >= 2
+    for line in shown:
+        command = shlex.split(line.replace("weather:MODEL", "weather:mine"))
+        if command == ["check"]:
+            continue  # what it says of this one is another matter
+        model = ["-m", "local:needle"] if command[0] == "run" and kind != "provider" else []
+        done = becket(*command, *model, PYTHONPATH=str(project / "src"), BECKET_CACHE="0")
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert not re.search("pypi|echo|words|events.jsonl|machine", readme)
 
 
 def test_nothing_is_overwritten(becket: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
     """
     from becket_dev._names import Names, called, check_free
     from becket_dev._next import commands as next_commands
+    from becket_dev._next import commands_of_yours
     from becket_dev._project import make, rendered
 
     one = cast("Kind", kind)
@@ -55,6 +56,9 @@ def new_command(kind: str, name: str, into: Path) -> None:
         click.echo(f"  {path}")
     click.echo("Next:")
     for command in next_commands(folder, names, one):
+        click.echo(f"  {command}")
+    click.echo(f"What it does is a sample. Once src/{names.module}/__init__.py has yours:")
+    for command in commands_of_yours(names, one):
         click.echo(f"  {command}")
 
 

@@ -14,7 +14,7 @@ from becket_dev._names import called
 if TYPE_CHECKING:
     from becket_dev._names import Kind, Names
 
-__all__ = ["commands"]
+__all__ = ["commands", "commands_of_yours"]
 
 _USES: Final[dict[Kind, str]] = {
     "tool": 'becket run -t {} "Count the words of: to be or not to be"',
@@ -23,10 +23,20 @@ _USES: Final[dict[Kind, str]] = {
     "policy": "becket plugins",
     "wire": "becket serve",
 }
+"""What tries the sample that is in it."""
+
+_YOURS: Final[dict[Kind, str]] = {
+    "tool": 'becket run -t {} "..."',
+    "provider": "becket models {}",
+    "sink": 'becket run --sink console --sink {} "..."',
+    "policy": "becket plugins",
+    "wire": "becket serve",
+}
+"""What tries whatever the author has made of it."""
 
 
 def commands(folder: Path, names: Names, kind: Kind) -> list[str]:
-    """Go there; install it in place, with what its tests need, and run them; use it."""
+    """Go there; install it in place, with what its tests need, and run them; use the sample."""
     programs = _programs()
     installer = f"{programs}pip install"
     if importlib.util.find_spec("pip") is None:
@@ -36,6 +46,12 @@ def commands(folder: Path, names: Names, kind: Kind) -> list[str]:
         f"{installer} -e . pytest trio && {programs}pytest",
         programs + _USES[kind].format(called(names, kind)),
     ]
+
+
+def commands_of_yours(names: Names, kind: Kind) -> list[str]:
+    """Say what holds of it, and use it, once the sample has become something else."""
+    programs = _programs()
+    return [f"{programs}becket check", programs + _YOURS[kind].format(called(names, kind))]
 
 
 def _programs() -> str:

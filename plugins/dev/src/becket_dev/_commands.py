@@ -103,9 +103,10 @@ def dev_command(ctx: click.Context, *, watch: bool, file: Path, command: tuple[s
 
 @click.command("check")
 @click.argument("plugin", metavar="[PATH|NAME]", default=".")
+@click.option("--no-tests", is_flag=True, help="Do not run the conformance classes of the project's own tests.")
 @click.option("--json", "json", is_flag=True, help="Print one JSON array instead of a table.")
 @click.pass_context
-def check_command(ctx: click.Context, *, plugin: str, json: bool) -> None:
+def check_command(ctx: click.Context, *, plugin: str, no_tests: bool, json: bool) -> None:
     """Check a plugin against its contracts: the folder of a project, a single file, or something installed.
 
     PATH is a folder with a pyproject.toml (this one, unless said otherwise) or a Python file; NAME is that of the
@@ -113,7 +114,8 @@ def check_command(ctx: click.Context, *, plugin: str, json: bool) -> None:
 
     It happens in a process of its own, which imports the plugin and uses what it adds, as far as that does no harm:
     model providers, and tools that read or change something, are not called. Their own tests do that, as 'becket new'
-    makes them.
+    makes them: of the folder of a project, the classes that inherit from those of becket.testing run as well, by
+    pytest, and what they say counts.
 
     The exit code is 1 where something does not hold, and 2 where there is no such plugin.
     """
@@ -128,6 +130,12 @@ def check_command(ctx: click.Context, *, plugin: str, json: bool) -> None:
         findings = check(plugin)
     except ConfigError as error:
         raise click.UsageError(str(error), ctx) from error
+    folder = Path(plugin)
+    if not no_tests and (folder / "pyproject.toml").is_file():
+        from becket_dev._own_tests import joined, own_findings, held_files
+
+        if files := held_files(folder):
+            findings = joined(findings, own_findings(folder, files))
     if json:
         click.echo(as_json(findings))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from becket.testing import Finding
 from becket_dev._names import Names
-from becket_dev._own_tests import joined, own_findings, held_files
+from becket_dev._own_tests import held_files, joined, own_findings
 from becket_dev._project import make, rendered
 
 if TYPE_CHECKING:

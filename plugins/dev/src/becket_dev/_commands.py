@@ -132,7 +132,7 @@ def check_command(ctx: click.Context, *, plugin: str, no_tests: bool, json: bool
         raise click.UsageError(str(error), ctx) from error
     folder = Path(plugin)
     if not no_tests and (folder / "pyproject.toml").is_file():
-        from becket_dev._own_tests import joined, own_findings, held_files
+        from becket_dev._own_tests import held_files, joined, own_findings
 
         if files := held_files(folder):
             findings = joined(findings, own_findings(folder, files))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from becket.testing.checks import Kind
 
-__all__ = ["joined", "own_findings", "held_files"]
+__all__ = ["held_files", "joined", "own_findings"]
 
 _SAYS: Final = re.compile(r"^class .*Conformance\b", re.MULTILINE)
 

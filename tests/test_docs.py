@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from becket import Event
@@ -144,12 +144,28 @@ def test_the_plugin_of_the_tutorial_is_installed_tested_and_used(tmp_path: Path)
     (passed,) = re.findall(r"^(\d+) passed", output, re.MULTILINE)
     assert "A good dozen of tests" in PLUGIN.read_text(encoding="utf-8")
     assert 12 < int(passed) < 24
-    (command,) = [
+    (command,) = {
         line for block in blocks(PLUGIN, "sh") for line in block.splitlines() if line.startswith("becket run")
-    ]
+    }
     asked = ["run", "-q", "-t", "word_count", command.split('"')[1]]
     output = run(sys.executable, "-m", "becket_cli", *asked, cwd=tmp_path, PYTHONPATH=site)
     assert output == '{"words": 6, "characters": 18}\n'
+
+
+def test_the_wheel_of_the_tutorial_is_tried_in_a_clean_environment(tmp_path: Path, becket_environment: Any) -> None:
+    """What `uv build` makes, and nothing of its folder."""
+    assert "\nuv build\n" in PLUGIN.read_text(encoding="utf-8")
+    run(sys.executable, "-m", "becket_cli", "new", "tool", "word-count", cwd=tmp_path)
+    project = tmp_path / "becket-word-count"
+    run("uv", "build", "--quiet", "--offline", cwd=project)
+    assert [file.suffix for file in sorted((project / "dist").glob("becket_word_count-0.1.0*"))] == [".whl", ".gz"]
+    (wheel,) = project.glob("dist/*.whl")
+    becket_environment.install("becket-cli")
+    becket_environment.install(wheel)
+    listed = becket_environment.run("becket", "plugins").stdout
+    assert re.search(r"^word-count +becket-word-count +0\.1\.0 +loaded +tools: word_count$", listed, re.MULTILINE), (
+        listed
+    )
 
 
 def test_the_page_of_events_names_every_event_and_field() -> None:

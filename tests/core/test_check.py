@@ -248,11 +248,19 @@ def test_all_that_a_plugin_contributes_is_looked_at(everything: list[Finding]) -
     assert shown(everything, "mask", "late")["its secrets are masked"] is None
     assert "append gives True" in said(everything, "make_event_log", "events are numbered from one")
     assert shown(everything, "log", "make_event_log")["what was flushed lasts"] is None
+    assert "use SocketWireConformance" in said(everything, "socket", "what it reads and writes")
     assert shown(everything, "wire", "socket") == {"what it reads and writes": None}
     assert shown(everything, "provider", "scripted") == {"its model calls": None}
     assert "it prints 'this goes nowhere" in said(
         everything, "everything", "registering it is quick and touches nothing"
     )
+
+
+def test_a_plugin_without_a_log_has_no_findings_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logless.py").write_text(GOOD, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    findings = [Finding(**line) for line in checking.findings("logless", 5.0) if "holds" in line]
+    assert {found.kind for found in findings} == {"plugin", "tool"}
 
 
 def test_a_plugin_that_cannot_be_imported_has_no_more_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,9 +281,13 @@ class SocketWire(Protocol):
         subprotocols: Sequence[str]
 
     async def serve(self, socket: Socket, runs: RunHost, /) -> None:
-        """Talk with one client, until it goes away or has been told to.
+        """Talk with one client, until it goes away or has been told to; one wire talks with any number of them at once.
 
-        Runs that it has started and not detached are cancelled then, by whoever called this.
+        What is wrong with a message, and a `RequestError` of `runs`, is told to the client, and ends nothing else. One
+        task sends at a time. What was read of a run is sent before more is read, so that a slow client holds up its
+        own runs alone.
+
+        Runs that it has started and not detached are cancelled by whoever called this, as soon as the client has gone.
 
         Raises:
             SocketClosed: It has gone.

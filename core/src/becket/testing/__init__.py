@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from becket.testing.providers import ProviderConformance
     from becket.testing.session_stores import SessionStoreConformance
     from becket.testing.sinks import SinkConformance
+    from becket.testing.socket_wires import SocketWireConformance
     from becket.testing.tools import ToolConformance
     from becket.testing.wires import WireConformance
 
@@ -47,6 +48,7 @@ __all__ = [
     "ScriptedProvider",
     "SessionStoreConformance",
     "SinkConformance",
+    "SocketWireConformance",
     "ToolConformance",
     "WireConformance",
     "calls",
@@ -64,6 +66,7 @@ if not TYPE_CHECKING:  # as in becket itself
         "ProviderConformance": "becket.testing.providers",
         "SessionStoreConformance": "becket.testing.session_stores",
         "SinkConformance": "becket.testing.sinks",
+        "SocketWireConformance": "becket.testing.socket_wires",
         "ToolConformance": "becket.testing.tools",
         "WireConformance": "becket.testing.wires",
     }

@@ -67,7 +67,7 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     if runtime.make_log is not memory_log:
         yield from _made(_with(EventLogConformance, make_log=_calling(runtime.make_log)), "log", "make_event_log")
     for wire in runtime.wires.contributions():
-        kind = "WireConformance" if isinstance(wire.item, Wire) else "tests of your own"
+        kind = "WireConformance" if isinstance(wire.item, Wire) else "SocketWireConformance"
         why = f"only its tests know what its clients send: use {kind}"
         yield _not_looked_at("wire", wire.item.name, "what it reads and writes", why)
     for provider in runtime.providers.contributions():

@@ -41,7 +41,8 @@ class WireConformance(Contract):
             def text_of(self, answer):
                 return "".join(json.loads(line).get("text", "") for line in answer.splitlines())
 
-    The runs whose events it writes are those of `Scenarios`. A `SocketWire` is not tested with it.
+    The runs whose events it writes are those of `Scenarios`. A `SocketWire` is tested with
+    `SocketWireConformance`.
     """
 
     scenarios: Sequence[str] = ENDING

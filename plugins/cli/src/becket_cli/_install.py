@@ -163,8 +163,7 @@ def _run(command: Sequence[str]) -> int:
     """Run an installer, with the command shown; what it says is its own to say."""
     complain(f"running: {shlex.join(command)}")
     sys.stdout.flush()
-    process = subprocess.Popen(command)  # noqa: S603  its program is the environment's
-    code, interrupted = _waited_for(process)
+    code, interrupted = _waited_for(command)
     if interrupted:
         complain("interrupted")
         return INTERRUPTED
@@ -174,20 +173,28 @@ def _run(command: Sequence[str]) -> int:
     return OK
 
 
-def _waited_for(process: subprocess.Popen[bytes]) -> tuple[int, bool]:
+def _waited_for(command: Sequence[str]) -> tuple[int, bool]:
     """The exit code of an installer, and whether there was a Ctrl-C: it is never left behind in the middle of its work.
 
     A terminal sends Ctrl-C to the installer, too; from elsewhere it is handed on. How often somebody presses it before
     the installer has cleaned up is for the installer to judge.
+
+    No exception tells of it: one that comes while `Popen.wait` takes its lock would leave that taken, for good.
     """
-    interrupted = False
-    while True:
-        try:
-            return process.wait(), interrupted
-        except KeyboardInterrupt:
-            interrupted = True
-            if not _has_terminal():
-                process.send_signal(signal.SIGINT)
+    interrupts: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001  as signals call it
+        interrupts.append(number)
+        if process is not None and not _has_terminal():
+            process.send_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        process = subprocess.Popen(command)  # noqa: S603  its program is the environment's
+        return process.wait(), bool(interrupts)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _has_terminal() -> bool:

@@ -59,16 +59,6 @@ class ConfigUse:
         """What is wrong with it, so far."""
         return tuple(self._problems)
 
-    def object(self, problem: str) -> None:
-        """Something is wrong that the configuration does not say: keep it, if that is lenient.
-
-        Raises:
-            ConfigError: It is not.
-        """
-        if not self.config.lenient:
-            raise ConfigError(problem)
-        self._problems.append(problem)
-
     def each(self, key: str, get: Callable[[str], T]) -> tuple[T, ...]:
         """What it names under a key, of one name or several; without what cannot be had, if it is lenient.
 

@@ -97,6 +97,16 @@ class LockCheck:
             )
         )
 
+    def problem(self, plugins: Sequence[Plugin], choice: Choice) -> str:
+        """How what is in use differs from what is locked, and what to do, in a sentence; empty where it does not."""
+        unmet = self.unmet(plugins, choice)
+        if not unmet:
+            return ""
+        return (
+            f"the installed plugins are not those of {self.title}: {_joined(unmet)}. Install what is locked, or, if "
+            f"you trust what is installed, write the lock anew with 'becket lock'"
+        )
+
     def unmet(self, plugins: Sequence[Plugin], choice: Choice) -> list[str]:
         """What is locked and not in use, in sentences, but for what the host blocks."""
         return list(dict.fromkeys(self._unmet(plugins, choice)))

@@ -94,6 +94,7 @@ class Runtime:
         "__weakref__",
         "_config",
         "_homes",
+        "_lock_problem",
         "_make_log",
         "_no_store",
         "_policies",
@@ -159,11 +160,9 @@ class Runtime:
         )
         tools = frozenset(entry.item.name for entry in self._set.tools.contributions())
         self._config = ConfigUse(config, self._set.settled, tools)
-        if check is not None and discover and (unmet := check.unmet(self.plugins, choice)):
-            self._config.object(
-                f"the installed plugins are not those of {check.title}: {'; '.join(unmet)}. Install what is locked, "
-                f"or, if you trust what is installed, write the lock anew with 'becket lock'"
-            )
+        self._lock_problem = check.problem(self.plugins, choice) if check is not None and discover else ""
+        if self._lock_problem and not config.lenient:
+            raise ConfigError(self._lock_problem)
         self._make_log: Callable[[RunInfo], EventLog] = (
             make_log or self._first("make_event_log", Callable, "the event log", strict=strict) or memory_log
         )
@@ -206,6 +205,14 @@ class Runtime:
     def config_problems(self) -> tuple[str, ...]:
         """What is wrong with the configuration, as `config_report` has it; empty unless that is `lenient`."""
         return self._config.problems
+
+    @property
+    def lock_problem(self) -> str:
+        """How the installed plugins differ from those that are locked, in a sentence; empty where they do not.
+
+        It is an error, unless the configuration is `lenient`. Nothing of a distribution that differs was imported.
+        """
+        return self._lock_problem
 
     @property
     def tools(self) -> Registry[AnyTool]:

@@ -224,6 +224,24 @@ def test_what_has_changed_since_a_lock_was_written_is_a_problem(becket: Any, doc
     assert "Since becket.lock was written: becket-one 1.0: its files are not those that were locked" in one["what"]
 
 
+def test_nothing_is_imported_that_differs_from_the_lock_that_lies_here(
+    becket: Any, doctor: Any, tmp_path: Path
+) -> None:
+    becket.install("one", TOOL.format(name="t"))
+    assert becket("lock", cwd=tmp_path / "here").returncode == 0
+    loud = f"import pathlib\npathlib.Path({str(tmp_path / 'imported')!r}).touch()\n"
+    (becket.site / "becket_one.py").write_text(loud + TOOL.format(name="t"))
+    becket.install("new", loud + TOOL.format(name="n"))
+    _, found = doctor()
+    assert not (tmp_path / "imported").exists()
+    said = [one["what"] for one in found["lock"]]
+    assert len(said) == 2  # each is told once, as a difference
+    assert any("becket-one 1.0: its files are not those that were locked" in what for what in said)
+    assert any("becket-new 1.0: it is not in the lock" in what for what in said)
+    assert "quarantined" not in found
+    assert "configuration" not in found
+
+
 def test_a_lock_that_is_none_is_a_problem_and_no_end(becket: Any, doctor: Any, tmp_path: Path) -> None:
     (tmp_path / "here" / "becket.lock").write_text("nonsense")
     code, found = doctor()

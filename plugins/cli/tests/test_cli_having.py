@@ -205,6 +205,23 @@ def test_a_lock_is_written_checked_and_held_to(becket: Any, tmp_path: Path) -> N
     assert "becket-one 1.0: its files are not those" in again.stdout
 
 
+@pytest.mark.parametrize("command", ["tools", "models", "plugins", "config"])
+def test_a_list_of_plugins_that_differ_from_the_lock_is_shown_and_no_success(
+    becket: Any, tmp_path: Path, command: str
+) -> None:
+    becket.install("one", TOOL.format(name="t"))
+    assert becket("lock", cwd=tmp_path).returncode == 0
+    becket.env["BECKET_LOCK"] = str(tmp_path / "becket.lock")
+    assert becket(command, cwd=tmp_path).returncode == 0
+    (becket.site / "becket_one.py").write_text(LOUD + TOOL.format(name="t"))
+    ended = becket(command, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert ended.stdout
+    assert "IMPORTED" not in ended.stderr
+    assert "becket: the installed plugins are not those of the lock " in ended.stderr
+    assert "the configuration is wrong" not in ended.stderr
+
+
 @pytest.mark.parametrize("command", ["run hi", "tools", "models", "plugins", "doctor", "lock --check"])
 def test_without_the_lock_that_is_asked_for_nothing_goes_on(becket: Any, tmp_path: Path, command: str) -> None:
     locked = [] if command.startswith("lock") else ["--locked"]

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from becket_cli import _lists
-from becket_cli._exits import CONFIG, OK, complain
-from becket_cli._plugins import built
+from becket_cli._exits import CONFIG, complain
+from becket_cli._plugins import built, ended
 
 if TYPE_CHECKING:
     from becket_cli._exits import State
@@ -24,7 +24,8 @@ def show(state: State, *, as_json: bool) -> int:
         state: What the commands of this invocation share.
         as_json: Whether to print JSON.
     """
-    report = built(state, tell=state.traceback, lenient=True).config_report()
+    runtime = built(state, tell=state.traceback, lenient=True)
+    report = runtime.config_report()
     files = [{"file": one.path, "kind": one.kind, "status": one.status, "reason": one.reason} for one in report.files]
     settings: list[Row] = [
         {
@@ -64,7 +65,7 @@ def show(state: State, *, as_json: bool) -> int:
         )
     for remark in report.remarks:
         complain(remark)
-    return CONFIG if report.problems else OK
+    return CONFIG if report.problems else ended(runtime)
 
 
 def _plain(value: object) -> Any:

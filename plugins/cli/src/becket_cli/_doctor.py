@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from becket import BecketError, ConfigError, KeyedProvider, RoutingProvider, __version__
+from becket import ConfigError, KeyedProvider, RoutingProvider, __version__
 
 from becket_cli import _findings, _lists
 from becket_cli._environment import environment
@@ -22,10 +22,11 @@ from becket_cli._options import LOCK
 from becket_cli._plugins import build, canonical, configured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import click
     from becket import Config, Provider, Runtime
+    from becket.lock import Lock
     from becket.plugins import Status
 
     from becket_cli._exits import State
@@ -45,10 +46,11 @@ def show(own: Mapping[str, click.Command], state: State, *, as_json: bool) -> in
         ConfigError: What `-p` requires is not there, or there is no lock where one is wanted.
     """
     config = configured(state, lenient=True)
+    lock, unreadable = _lock_of(state)
     runtime = build(config, state)
     with contextlib.redirect_stdout(sys.stderr):
         runtime.commands(Offered(own))
-        findings = list(_all(runtime, state))
+        findings = [*_all(runtime, state, lock), *unreadable]
     facts = _facts(runtime, state)
     if as_json:
         shown = {"facts": facts, "findings": [one.row for one in findings], "summary": counted(findings)}
@@ -58,14 +60,15 @@ def show(own: Mapping[str, click.Command], state: State, *, as_json: bool) -> in
     return FAILED if any(one.problem for one in findings) else OK
 
 
-def _all(runtime: Runtime, state: State) -> Iterator[Finding]:
+def _all(runtime: Runtime, state: State, lock: Lock | None) -> Iterator[Finding]:
     chosen = list(_models(runtime))  # first: what is wrong with the model of the configuration is among its problems
     report = runtime.config_report()
+    differences = [] if lock is None else lock.differences(runtime)
     yield from environment(runtime.plugins)
-    yield from judged(runtime, report.problems)
+    yield from judged(runtime, report.problems, differences)
     yield from _configuration(runtime, state)
     yield from chosen
-    yield from _lock(runtime, state)
+    yield from _differing(differences, state.lock or LOCK)
 
 
 def _facts(runtime: Runtime, state: State) -> dict[str, str]:
@@ -158,22 +161,35 @@ def _routed(runtime: Runtime, provider: Provider, model: str) -> Sequence[Provid
     return [runtime.model(name)[0] for name in routes]
 
 
-def _lock(runtime: Runtime, state: State) -> Iterator[Finding]:
-    """What has changed since a lock was written, where one lies here and the plugins are not held to it already."""
-    if state.lock is not None or not os.path.lexists(LOCK):
-        return
+def _lock_of(state: State) -> tuple[Lock | None, list[Finding]]:
+    """The lock that the plugins are held to: the one that is asked for, else one that lies here.
+
+    What differs from it is then not imported. One that lies here and is none is a finding.
+
+    Raises:
+        ConfigError: The one that is asked for is not there, or is none.
+    """
     from becket.lock import Lock
 
+    if state.lock is not None:
+        return Lock.read(state.lock), []
+    if not os.path.lexists(LOCK):
+        return None, []
     try:
-        differences = Lock.read(LOCK).differences(runtime)
-    except BecketError as error:
-        yield Finding(group="lock", kind="lock", about=LOCK, what=sentence(str(error)))
-        return
+        lock = Lock.read(LOCK)
+    except ConfigError as error:
+        return None, [Finding(group="lock", kind="lock", about=LOCK, what=sentence(str(error)))]
+    state.lock = LOCK
+    return lock, []
+
+
+def _differing(differences: Iterable[str], path: str) -> Iterator[Finding]:
+    """What has changed since the lock was written."""
     for difference in differences:
         yield Finding(
             group="lock",
             kind="lock",
-            about=LOCK,
-            what=f"Since {LOCK} was written: {difference}.",
+            about=path,
+            what=f"Since {path} was written: {difference}.",
             do="Install what is locked; or, if you trust what is there, write it anew with 'becket lock'.",
         )

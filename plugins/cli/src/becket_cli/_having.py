@@ -27,7 +27,7 @@ def plugins_command(ctx: click.Context, /, *, times: bool, as_json: bool) -> Non
     """List the installed plugins, what they add, and why some are left out."""
     from becket_cli._installed import show_plugins
 
-    show_plugins(ctx.ensure_object(State), times=times, as_json=as_json)
+    ctx.exit(show_plugins(ctx.ensure_object(State), times=times, as_json=as_json))
 
 
 @click.command("doctor")
@@ -41,7 +41,8 @@ def doctor_command(ctx: click.Context, /, *, as_json: bool) -> None:
     """Say what is wrong with this environment, its plugins and the configuration, and what to do about it.
 
     A problem is what does not work, or will not once it is used; a note is what may be meant as it is. The exit code
-    is 1 where there is a problem. Every plugin that is not blocked is imported; no service is asked.
+    is 1 where there is a problem. Every plugin that is not blocked is imported, but for what differs from
+    a becket.lock in the working directory; no service is asked.
     """
     from becket_cli._doctor import show
 
@@ -61,7 +62,7 @@ def hooks_command(ctx: click.Context, /, *, name: str | None, as_json: bool) -> 
     """List the implementations of every hook, or of one NAME, in the order in which they are called, and why."""
     from becket_cli._installed import show_hooks
 
-    show_hooks(ctx.ensure_object(State), name, as_json=as_json)
+    ctx.exit(show_hooks(ctx.ensure_object(State), name, as_json=as_json))
 
 
 @click.command("install")

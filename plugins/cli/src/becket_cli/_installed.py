@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from becket_cli._exits import complain
+from becket_cli._exits import OK, complain
 from becket_cli._lists import show
-from becket_cli._plugins import built
+from becket_cli._plugins import built, ended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,8 @@ Row = dict[str, Any]
 _COLUMNS = {"PLUGIN": "name", "DISTRIBUTION": "distribution", "VERSION": "version", "STATUS": "status", "WHAT": "what"}
 
 
-def show_plugins(state: State, *, times: bool, as_json: bool) -> None:
-    """Print every plugin that was found, and what became of it.
+def show_plugins(state: State, *, times: bool, as_json: bool) -> int:
+    """Print every plugin that was found, and what became of it, and return the exit code.
 
     Args:
         state: What the commands of this invocation share.
@@ -31,7 +31,8 @@ def show_plugins(state: State, *, times: bool, as_json: bool) -> None:
         as_json: Whether to print JSON.
     """
     columns = dict(_COLUMNS)
-    rows = [row_of(plugin) for plugin in _found(state)]
+    plugins, code = _found(state)
+    rows = [row_of(plugin) for plugin in plugins]
     if times:
         *front, what = columns.items()
         columns = dict([*front, ("IMPORT", "import"), what])
@@ -43,6 +44,7 @@ def show_plugins(state: State, *, times: bool, as_json: bool) -> None:
     if state.no_plugins:
         otherwise = "no plugin is looked for, since --no-plugins was given"
     show(rows, columns, as_json=as_json, otherwise=otherwise)
+    return code
 
 
 def row_of(plugin: Plugin) -> Row:
@@ -69,21 +71,24 @@ def _what(plugin: Plugin) -> str:
     return "; ".join([*kinds, f"hooks: {', '.join(hooks)}"] if hooks else kinds)
 
 
-def _found(state: State) -> Sequence[Plugin]:
-    """The plugins, from the index where that is enough, so that nothing has to be found and imported for a list."""
+def _found(state: State) -> tuple[Sequence[Plugin], int]:
+    """The plugins, and the exit code.
+
+    They are from the index where that is enough, so that nothing has to be found and imported for a list.
+    """
     from becket.index import recall, remember
 
     usual = not (state.require or state.block or state.no_plugins or state.lock)
     if usual and not state.traceback and (known := recall(state.config)) is not None:
-        return known
+        return known, OK
     runtime = built(state, tell=state.traceback, lenient=True)
     if usual:
         remember(runtime, state.config)
-    return runtime.plugins
+    return runtime.plugins, ended(runtime)
 
 
-def show_hooks(state: State, name: str | None, *, as_json: bool) -> None:
-    """Print the implementations of hooks, in the order of their calls.
+def show_hooks(state: State, name: str | None, *, as_json: bool) -> int:
+    """Print the implementations of hooks, in the order of their calls, and return the exit code.
 
     Raises:
         ConfigError: There is no hook of this name.
@@ -112,3 +117,4 @@ def show_hooks(state: State, name: str | None, *, as_json: bool) -> None:
     if name == "approve_tool" and runtime.policies:
         named = ", ".join(policy.name for policy in runtime.policies)
         complain(f"the policies that the configuration names decide, too: {named}")
+    return ended(runtime)

@@ -33,15 +33,16 @@ _MARK: Final = "becket_impl"
 """The attribute that pluggy's marker leaves on a function."""
 
 
-def judged(runtime: Runtime, problems: Sequence[str]) -> Iterator[Finding]:
+def judged(runtime: Runtime, problems: Sequence[str], differences: Sequence[str] = ()) -> Iterator[Finding]:
     """What is wrong with the plugins of a runtime.
 
     Args:
         runtime: It, after its plugins were asked for their commands.
         problems: What is wrong with the configuration: what is said there is not said twice.
+        differences: How the plugins differ from a lock: neither is what is said there.
     """
     for plugin in runtime.plugins:
-        if plugin.status == "quarantined":
+        if plugin.status == "quarantined" and not _is_told(plugin, differences):
             yield from _quarantined(plugin, problems)
         if plugin.status != "blocked":
             yield from _unmarked(plugin)
@@ -91,6 +92,11 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
         do=do,
         traceback=_shown(plugin.error),
     )
+
+
+def _is_told(plugin: Plugin, differences: Sequence[str]) -> bool:
+    """Whether a lock is what a plugin was refused for, and the differences from it say so."""
+    return plugin.error is None and not _lies_here(plugin) and f"{plugin.title}: {plugin.reason}" in differences
 
 
 def _mend(plugin: Plugin) -> str:

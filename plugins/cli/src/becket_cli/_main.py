@@ -155,10 +155,11 @@ def tools_command(ctx: click.Context, /, *, as_json: bool) -> None:
     GRANTED tools are those that 'becket run' has without being told to: they stay on this machine and change nothing.
     """
     from becket_cli import _lists
-    from becket_cli._plugins import built
+    from becket_cli._plugins import built, ended
 
+    runtime = built(ctx.ensure_object(State), lenient=True)
     _lists.show(
-        _lists.tools(built(ctx.ensure_object(State), lenient=True), schemas=as_json),
+        _lists.tools(runtime, schemas=as_json),
         {
             "TOOL": "name",
             "EFFECT": "effect",
@@ -170,6 +171,7 @@ def tools_command(ctx: click.Context, /, *, as_json: bool) -> None:
         as_json=as_json,
         otherwise="there is no tool; install a plugin that has some, such as becket-tools" + _LEFT_OUT,
     )
+    ctx.exit(ended(runtime))
 
 
 @cli.command("models")
@@ -186,7 +188,7 @@ def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool
     Without PROVIDER nobody is asked. With it, its service is, if it can be; that may need a key.
     """
     from becket_cli import _lists
-    from becket_cli._plugins import built
+    from becket_cli._plugins import built, ended
 
     runtime = built(ctx.ensure_object(State), lenient=True)
     _lists.show(
@@ -197,6 +199,7 @@ def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool
         if provider is None
         else f"the provider {provider!r} has no model for who asks",
     )
+    ctx.exit(ended(runtime))
 
 
 @cli.command("config")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from becket import ConfigError, Plugin, __version__
 
-from becket_cli._exits import complain
+from becket_cli._exits import CONFIG, OK, complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from becket_cli._exits import State
 
-__all__ = ["build", "built", "canonical", "configured", "tell_all", "tell_left_out", "tell_unknown"]
+__all__ = ["build", "built", "canonical", "configured", "ended", "tell_all", "tell_left_out", "tell_unknown"]
 
 
 def built(state: State, *, tell: bool = True, lenient: bool = False, project: bool = True) -> Runtime:
@@ -47,10 +47,17 @@ def tell_all(runtime: Runtime, state: State, *, tell: bool, lenient: bool) -> No
     """Say what there is to say of a runtime; see `built`."""
     for problem in runtime.config_problems if lenient else ():
         complain(f"the configuration is wrong: {problem}")
+    if runtime.lock_problem:
+        complain(runtime.lock_problem)
     if tell:
         tell_left_out(runtime.plugins, state)
     if not state.no_plugins:
         tell_unknown(state.block, runtime.plugins)
+
+
+def ended(runtime: Runtime) -> int:
+    """The exit code of a command that has listed what there is: plugins that differ from a lock are no success."""
+    return CONFIG if runtime.lock_problem else OK
 
 
 def configured(state: State, *, lenient: bool = False, project: bool = True) -> Config:

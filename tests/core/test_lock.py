@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from becket import Config, ConfigError, PluginError, Runtime, hookimpl, tool
 from becket.discovery import discover
-from becket.lock import FORMAT, Lock, LockedDistribution, LockedPlugin, LockedTool
+from becket.lock import FORMAT, LeftOut, Lock, LockedDistribution, LockedPlugin, LockedTool
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -753,6 +753,36 @@ def test_the_differences_are_told_of_a_runtime_that_is_not_held_to_it(
     ]
 
 
+def test_what_was_broken_when_it_was_locked_is_told_and_is_no_difference(site: Site) -> None:
+    site.module("broken", "raise OSError('no luck')")
+    lock = site.lock()
+    assert lock.remarks == (
+        "plugin 'broken' (becket-broken 1.0) is left out of the lock: it could not be imported: OSError: no luck",
+    )
+    assert lock.differences(site.runtime()) == []
+    assert lock.differences(site.runtime(lock=lock)) == []
+
+
+def test_what_was_broken_when_it_was_locked_and_is_mended_is_not_imported(site: Site) -> None:
+    module = site.module("broken", "raise OSError")
+    lock = site.lock()
+    site.write(f"{module}.py", CODE.format(name="mended"))
+    runtime = site.runtime(lock=lock)
+    [one] = [one for one in runtime.plugins if one.name == "broken"]
+    why = "it could not be used when the lock was written; 'becket lock' says why, or locks it"
+    assert (one.status, one.reason) == ("quarantined", why)
+    assert imported() == []
+    assert lock.differences(site.runtime()) == [f"becket-broken 1.0: {why}"]
+
+
+def test_another_version_of_what_was_broken_when_it_was_locked_is_a_difference(site: Site) -> None:
+    site.module("broken", "raise OSError")
+    lock = site.lock()
+    info = site.folder / "becket_broken-1.0.dist-info" / "METADATA"
+    info.write_text(info.read_text().replace("Version: 1.0", "Version: 1.1"))
+    assert lock.differences(site.runtime()) == ["becket-broken 1.1: it is not in the lock"]
+
+
 def test_whoever_locks_what_is_not_as_it_was_installed_is_told(site: Site) -> None:
     package = site.package()
     assert site.lock().remarks == ()
@@ -803,12 +833,17 @@ DISTRIBUTIONS = st.builds(
 )
 
 
-@given(st.lists(DISTRIBUTIONS, max_size=3))
-def test_whatever_is_written_is_read_again(tmp_path_factory: Any, every: list[LockedDistribution]) -> None:
+@given(st.lists(DISTRIBUTIONS, max_size=3), st.lists(st.builds(LeftOut, WORDS, WORDS, WORDS, WORDS), max_size=3))
+def test_whatever_is_written_is_read_again(
+    tmp_path_factory: Any, every: list[LockedDistribution], left_out: list[LeftOut]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.lock"
     named = {f"{number}{one.name}": one for number, one in enumerate(every)}
     lock = Lock(
-        tuple(LockedDistribution(name, one.version, one.covers, one.sha256, one.plugins) for name, one in named.items())
+        tuple(
+            LockedDistribution(name, one.version, one.covers, one.sha256, one.plugins) for name, one in named.items()
+        ),
+        left_out=tuple(left_out),
     )
     lock.write(path)
     read = Lock.read(path)
@@ -872,6 +907,8 @@ A_TOOL = '{ name = "t", effect = "none", reach = "local" }'
         (ONE.replace("record", "nothing"), "the distribution 'a' has 'nothing', which is none of: record, packages"),
         (ONE + ONE.removeprefix(HEAD).replace('"a"', '"A"'), "the distribution 'a' stands twice in the file"),
         (PLUGIN + PLUGIN.removeprefix(ONE), "the plugin 'p = m' stands twice in the distribution 'a'"),
+        (HEAD + '[[left_out]]\ndistribution = "a"', "'version' of what was left out of 'a' is None"),
+        (HEAD + '[[left_out]]\nwhy = "a"', "what was left out of None has 'why', which this becket does not know"),
         (PLUGIN + "hooks = 1", "'hooks' of the plugin 'p' of the distribution 'a' is 1, and no list of texts"),
         (PLUGIN + "sinks = [1]", r"'sinks' of the plugin 'p' of the distribution 'a' is \[1\], and no list of texts"),
         (PLUGIN + "guards = []", "'guards', which this becket does not know"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from becket._names import canonical
 from becket.errors import ConfigError
-from becket.lock import FORMAT, Covers, Lock, LockedDistribution, LockedPlugin, LockedTool
+from becket.lock import FORMAT, Covers, LeftOut, Lock, LockedDistribution, LockedPlugin, LockedTool
 from becket.tools import Effect, Reach
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 KINDS: Final = ("providers", "sinks", "policies", "masks", "wires")
 """What a plugin adds by name alone."""
+
+_LEFT_OUT: Final = ("distribution", "version", "name", "value")
 
 LARGEST: Final = 10_000_000
 """Bytes that a lock may have; 300 plugins with 20 tools each take a tenth of that."""
@@ -36,7 +38,7 @@ HEAD: Final = """\
 def write(lock: Lock, path: str | os.PathLike[str]) -> None:
     """See `Lock.write`."""
     path = os.fspath(path)
-    text = "\n".join([f"{HEAD}format = {FORMAT}\n", *(_table(one) for one in lock.distributions)])
+    text = "\n".join([f"{HEAD}format = {FORMAT}\n", *map(_table, lock.distributions), *map(_left_out, lock.left_out)])
     scratch = ""
     try:
         handle, scratch = tempfile.mkstemp(prefix=".becket-", suffix=".lock", dir=os.path.dirname(path) or ".")  # noqa: PTH120  a text
@@ -59,6 +61,10 @@ def _table(one: LockedDistribution) -> str:
         lines += [f"{kind} = {_texts(names)}" for kind, names in plugin.adds.items() if names]
         lines += ["tools = [", *(f"    {_tool(tool)}," for tool in plugin.tools), "]"] if plugin.tools else []
     return "\n".join(lines) + "\n"
+
+
+def _left_out(one: LeftOut) -> str:
+    return "\n".join(["[[left_out]]", *(f"{key} = {_text(getattr(one, key))}" for key in _LEFT_OUT)]) + "\n"
 
 
 def _tool(tool: LockedTool) -> str:
@@ -107,9 +113,16 @@ def _lock(table: Mapping[str, Any], path: str) -> Lock:
     if version != FORMAT:
         raise _NoLockError(f"its format is {version}, and this becket knows {FORMAT}")
     every = [_distribution(one) for one in _tables(table, "distributions", "the file")]
-    _known(table, ("format", "distributions"), "the file")
+    left_out = [_read_left_out(one) for one in _tables(table, "left_out", "the file")]
+    _known(table, ("format", "distributions", "left_out"), "the file")
     _once([canonical(one.name) for one in every], "distribution", "the file")
-    return Lock(tuple(every), path)
+    return Lock(tuple(every), path, left_out=tuple(left_out))
+
+
+def _read_left_out(table: Mapping[str, Any]) -> LeftOut:
+    where = f"what was left out of {table.get('distribution')!r}"
+    _known(table, _LEFT_OUT, where)
+    return LeftOut(*(_value(table, key, str, where) for key in _LEFT_OUT))
 
 
 def _distribution(table: Mapping[str, Any]) -> LockedDistribution:

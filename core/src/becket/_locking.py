@@ -9,7 +9,7 @@ from becket._lock_file import KINDS
 from becket._names import canonical
 from becket._table import RUN_HOOKS
 from becket.errors import ConfigError
-from becket.lock import Lock, LockedDistribution, LockedPlugin, LockedTool
+from becket.lock import LeftOut, Lock, LockedDistribution, LockedPlugin, LockedTool
 from becket.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ class LockCheck:
         lock: The lock.
     """
 
-    __slots__ = ("_differing", "_locked", "_survey", "title")
+    __slots__ = ("_differing", "_left_out", "_locked", "_survey", "title")
 
     def __init__(self, lock: Lock) -> None:
         self.title = f"the lock {lock.path}" if lock.path else "the lock"
         self._locked = {canonical(one.name): one for one in lock.distributions}
+        self._left_out = frozenset(lock.left_out)
         self._survey = Survey()
         self._differing: dict[str | None, str] = {}
 
@@ -62,12 +63,23 @@ class LockCheck:
             return ""
         locked = self._locked.get(canonical(plugin.distribution))
         if locked is None:
-            return f"it is not in {self.title}"
+            return self._unknown(plugin) or f"it is not in {self.title}"
         if plugin.metadata not in self._differing:
             self._differing[plugin.metadata] = self._differs(locked, plugin)
         if why := self._differing[plugin.metadata]:
             return why
-        return "" if _entry(locked, plugin) else f"{self.title} has {locked.name}, and this plugin of it not"
+        if _entry(locked, plugin):
+            return ""
+        return self._unknown(plugin) or f"{self.title} has {locked.name}, and this plugin of it not"
+
+    def was_left_out(self, plugin: Plugin) -> bool:
+        """Whether a plugin was there, in this version, and could not be used when the lock was written."""
+        return _left_out(plugin) in self._left_out
+
+    def _unknown(self, plugin: Plugin) -> str:
+        if not self.was_left_out(plugin):
+            return ""
+        return f"it could not be used when {self.title} was written; 'becket lock' says why, or locks it"
 
     def surplus(self, plugin: Plugin) -> str:
         """The hooks that a plugin implements beyond the lock, in words; empty where there are none."""
@@ -163,6 +175,10 @@ def _entry(locked: LockedDistribution, plugin: Plugin) -> LockedPlugin | None:
     return next((one for one in locked.plugins if (one.name, one.value) == (plugin.name, plugin.value)), None)
 
 
+def _left_out(plugin: Plugin) -> LeftOut:
+    return LeftOut(plugin.distribution or "", plugin.version or "", plugin.name, plugin.value)
+
+
 def _beyond(kind: str, now: Iterable[str], locked: Iterable[str]) -> list[str]:
     return [f"it adds the {kind} {name!r}, which is not locked" for name in now if name not in locked]
 
@@ -202,7 +218,8 @@ def made(runtime: Runtime) -> Lock:
         if plugin.status == "loaded" and plugin.metadata is not None:
             together.setdefault(plugin.metadata, []).append((plugin, _locked(plugin, given)))
     every = []
-    remarks = []
+    left_out = [one for one in runtime.plugins if one.status == "quarantined" and one.metadata is not None]
+    remarks = [f"plugin {one.name!r} ({one.title}) is left out of the lock: {one.reason}" for one in left_out]
     for metadata, pairs in together.items():
         plugins = tuple(sorted((locked for _, locked in pairs), key=lambda one: (one.name, one.value)))
         plugin = pairs[0][0]
@@ -217,7 +234,11 @@ def made(runtime: Runtime) -> Lock:
         every.append(
             LockedDistribution(plugin.distribution or "", plugin.version or "", files.covers, files.sha256, plugins)
         )
-    return Lock(tuple(sorted(every, key=lambda one: canonical(one.name))), remarks=tuple(remarks))
+    return Lock(
+        tuple(sorted(every, key=lambda one: canonical(one.name))),
+        remarks=tuple(remarks),
+        left_out=tuple(sorted(map(_left_out, left_out), key=lambda one: (canonical(one.distribution), one.name))),
+    )
 
 
 def _locked(plugin: Plugin, given: Mapping[str, Sequence[AnyTool]]) -> LockedPlugin:
@@ -235,7 +256,7 @@ def differences(lock: Lock, runtime: Runtime) -> list[str]:
     check = LockCheck(lock)
     found = []
     for plugin, given in runtime._set.given:  # noqa: SLF001  core's own
-        if plugin.status != "blocked":
+        if plugin.status == "loaded" or (plugin.status == "quarantined" and not check.was_left_out(plugin)):
             why = check.refusal(plugin) or (plugin.status == "loaded" and check.deviation(plugin, given))
             found += [f"{plugin.title}: {why}"] if why else []
     return list(dict.fromkeys([*found, *check.unmet(runtime.plugins, runtime._set.choice)]))  # noqa: SLF001  core's own

@@ -4,7 +4,8 @@
 distribution stands in it with its version, a hash of its files, its plugins, and what each of them adds: hooks, tools
 with their effect and reach, providers, sinks, policies, masks, wires.
 
-- What is *not in the lock* is quarantined, before a line of it is imported.
+- What is *not in the lock* is quarantined, before a line of it is imported. So is what could not be used when the lock
+  was written: that stands in it as left out, so that it is told from what is new, and nothing more.
 - What is *locked* is required: where it is missing, or is not as it was, the runtime is a `ConfigError` that names
   every difference; nothing of a distribution that differs is imported. Otherwise a change to one byte of a locked
   policy would switch it off. A plugin that the host blocks is passed over.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from becket.runtime import Runtime
     from becket.tools import AnyTool, Effect, Reach
 
-__all__ = ["FORMAT", "Covers", "Lock", "LockedDistribution", "LockedPlugin", "LockedTool"]
+__all__ = ["FORMAT", "Covers", "LeftOut", "Lock", "LockedDistribution", "LockedPlugin", "LockedTool"]
 
 FORMAT: Final = 1
 """The version of the file's format."""
@@ -109,6 +110,25 @@ class LockedDistribution:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A plugin that was installed and could not be used, so that nothing can be said of what it adds.
+
+    It is not locked: with the lock it is not imported, whatever has become of it.
+
+    Attributes:
+        distribution: Where it comes from.
+        version: The version of that.
+        name: The entry point's name.
+        value: What it points at.
+    """
+
+    distribution: str
+    version: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """The plugins that were there.
 
@@ -117,11 +137,13 @@ class Lock:
         path: The file that it was read from, empty where there is none.
         remarks: What whoever makes the lock ought to know, such as a file that is not as its installer has left it;
             in words, and not in the file.
+        left_out: What was there and could not be used, by distribution and name.
     """
 
     distributions: tuple[LockedDistribution, ...] = ()
     path: str = field(default="", compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
     def of(cls, runtime: Runtime) -> Lock:
@@ -154,7 +176,8 @@ class Lock:
     def differences(self, runtime: Runtime) -> list[str]:
         """What differs between the lock and the plugins of a runtime that was built without it, in sentences.
 
-        Plugins that the runtime has blocked are passed over, as `Runtime(lock=...)` does.
+        Plugins that the runtime has blocked are passed over, as `Runtime(lock=...)` does. So is what was left out of
+        the lock, as long as it is of that version and is not in use.
         """
         from becket._locking import differences
 

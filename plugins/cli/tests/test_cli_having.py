@@ -205,6 +205,20 @@ def test_a_lock_is_written_checked_and_held_to(becket: Any, tmp_path: Path) -> N
     assert "becket-one 1.0: its files are not those" in again.stdout
 
 
+def test_a_check_right_after_a_lock_has_nothing_to_say_of_what_is_broken(becket: Any, tmp_path: Path) -> None:
+    becket.install("broken", "raise ValueError('no luck')")
+    written = becket("lock", cwd=tmp_path)
+    assert written.returncode == 0
+    assert written.stderr.count("'broken' (becket-broken 1.0) is left out of the lock: it could not be imported") == 1
+    checked = becket("lock", "--check", cwd=tmp_path)
+    assert (checked.returncode, checked.stdout) == (0, "")
+    (becket.site / "becket_broken.py").write_text(LOUD + TOOL.format(name="t"))
+    ran = becket("run", "--locked", "-m", "fake:hello", "hi", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "it could not be used when the lock becket.lock was written" in ran.stderr
+    assert "IMPORTED" not in ran.stderr
+
+
 @pytest.mark.parametrize("command", ["tools", "models", "plugins", "config"])
 def test_a_list_of_plugins_that_differ_from_the_lock_is_shown_and_no_success(
     becket: Any, tmp_path: Path, command: str

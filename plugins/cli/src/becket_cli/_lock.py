@@ -29,7 +29,7 @@ def write_lock(path: str, state: State) -> int:
     config = dataclasses.replace(configured(state), lock=None)  # what is written anew holds nobody back from it
     state.lock = None
     runtime = build(config, state)
-    tell_all(runtime, state, tell=True, lenient=False)
+    tell_all(runtime, state, tell=state.traceback, lenient=False)  # the lock says itself what is left out
     lock = Lock.of(runtime)
     changes: list[str] = []
     if os.path.lexists(path):

@@ -158,12 +158,40 @@ async def test_a_sink_that_recovers_is_kept(wanted: Any, caplog: pytest.LogCaptu
     assert sink.closed == 1
 
 
+async def test_the_first_failure_of_a_sink_is_a_warning_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on, and what it has recorded is wrong: its author must be able to see why."""
+    await read(agent_of(ListSink(fail=failing(lambda n: n == 2))))
+    (record,) = [record for record in caplog.records if record.name == "becket"]
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "sink 'list' failed in emit: ValueError: call 2; it goes on, and lacks what it was shown then"
+    )
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "call 2"
+
+
+@pytest.mark.parametrize(
+    "sink",
+    [
+        lambda: ListSink("broken", fail=failing(lambda n: n in {2, 4, 6})),
+        lambda: BatchListSink("broken", limit=1, work=afailing(lambda n: n in {2, 4, 6})),
+    ],
+)
+async def test_further_failures_of_a_sink_are_counted(sink: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """And are in the log at the level debug: a sink that fails at every other event would fill it."""
+    caplog.set_level(logging.DEBUG, "becket")
+    await read(agent_of(sink()))
+    levels = [record.levelno for record in caplog.records if record.name == "becket"]
+    assert levels == [logging.WARNING, logging.DEBUG, logging.DEBUG, logging.WARNING]
+    assert errors_in(caplog)[-1] == "sink 'broken' failed 3 times in this run"
+
+
 async def test_three_failures_in_a_row_switch_a_sink_off_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     sink, other = ListSink(fail=failing(lambda n: n > 1)), ListSink("other")
     events = await read(agent_of(sink, other))
     assert sink.types == ["run_started"]
     assert failures(events) == failures(other.events) == [("list", "sink.emit", "ValueError: call 4")]
-    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.getMessage().startswith("sink 'list' is switched off for this run, it failed in emit: ValueError: ")
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "call 4"
@@ -175,7 +203,10 @@ async def test_three_batches_in_a_row_that_fail_switch_a_sink_off(caplog: pytest
     events = await read(agent_of(sink))
     assert len(sink.batches) == 1
     assert failures(events) == [("batches", "sink.emit_batch", "ValueError: call 4")]
-    assert errors_in(caplog) == ["sink 'batches' is switched off for this run, it failed in emit_batch"]
+    assert errors_in(caplog) == [
+        "sink 'batches' failed in emit_batch",
+        "sink 'batches' is switched off for this run, it failed in emit_batch",
+    ]
     assert sink.closed == 1
 
 
@@ -195,7 +226,10 @@ async def test_one_that_is_switched_off_at_the_very_end_is_said_in_the_log_alone
     events = await read(agent_of(sink))
     assert isinstance(events[-1], RunFinished)
     assert failures(events) == []
-    assert errors_in(caplog) == ["sink 'list' is switched off for this run, it failed in emit"]
+    assert errors_in(caplog) == [
+        "sink 'list' failed in emit",
+        "sink 'list' is switched off for this run, it failed in emit",
+    ]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # on trio nobody but a scope can make a Cancelled

@@ -143,6 +143,7 @@ class Observers:
     async def close(self, grace: float) -> None:
         """Let the queues run empty and close the sinks, within `grace` seconds, half of them for the queues."""
         for direct in self._direct:
+            _log_failures(direct)
             try:
                 direct.run.close()
             except (Exception, SystemExit) as error:  # noqa: BLE001  the run is over, and the other sinks are closed too
@@ -168,6 +169,7 @@ class Observers:
         for scope, what in ((batch.drain, "take its last events"), (batch.end, "close")):
             if scope.cancelled_caught:
                 logger.error("sink %r took too long to %s, and was cancelled", batch.name, what)
+        _log_failures(batch)
         if batch.dropped:
             logger.warning("sink %r was too slow: %d events were dropped", batch.name, batch.dropped)
 
@@ -211,8 +213,11 @@ class Observers:
 
     def _strike(self, source: _Source, part: str, error: BaseException) -> None:
         source.strikes += 1
+        source.failures += 1
         if source.required or source.strikes >= STRIKES:
             self._off(source, part, error)
+        else:
+            _log_failure(source, part, error)
 
     def _off(self, source: _Source, part: str, error: BaseException) -> None:
         """Show it nothing more. It is closed with the run, like the others."""
@@ -232,6 +237,19 @@ class Observers:
             self._fatal.__cause__ = error
 
 
+def _log_failure(source: _Source, part: str, error: BaseException) -> None:
+    """Say the first of a run aloud, and the further ones softly: a sink that fails at every other event fails often."""
+    log = logger.warning if source.failures == 1 else logger.debug
+    said = "sink %r failed in %s: %s: %s; it goes on, and lacks what it was shown then"
+    log(said, source.name, part, type(error).__name__, error, exc_info=error)
+
+
+def _log_failures(source: _Source) -> None:
+    """Say how often it has failed, where it was said of the first time alone."""
+    if source.failures > 1 and not source.off:
+        logger.warning("sink %r failed %d times in this run", source.name, source.failures)
+
+
 def _log_not_closed(name: str, error: BaseException) -> None:
     logger.error("sink %r could not be closed: %s: %s", name, type(error).__name__, error, exc_info=error)
 
@@ -245,12 +263,13 @@ def _let_out(error: BaseException) -> None:
 class _Source:
     """A sink and what is held against it."""
 
-    __slots__ = ("name", "off", "required", "strikes")
+    __slots__ = ("failures", "name", "off", "required", "strikes")
 
     def __init__(self, sink: Sink) -> None:
         self.name = sink.name
         self.required = sink.required
         self.strikes = 0
+        self.failures = 0
         self.off = False
 
 

@@ -43,8 +43,9 @@ class SinkRun(Protocol):
     """Observes one run, event by event.
 
     Both methods run on the event loop, in the middle of the run: they must be quick and must not block. An exception
-    is counted against the sink: after three in a row it is switched off, which is said once, as `plugin_failed` and in
-    the log. A sink that was switched off is closed all the same.
+    is counted against the sink, and the first of a run is a warning in the log, with its traceback: after three in a
+    row it is switched off, which is said once, as `plugin_failed` and in the log. A sink that was switched off is
+    closed all the same.
     """
 
     def emit(self, event: Event, /) -> None:

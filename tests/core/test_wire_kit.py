@@ -337,6 +337,11 @@ FAULTS: list[tuple[Kit, str, str]] = [
     (Kit(encoder=BreaksLines), "test_the_head_can_be_sent", "without line breaks: 'x-agent'"),
     (Kit(encoder=SaysItsTypeTwice), "test_the_head_can_be_sent", "the content type is media_type"),
     (Kit(encoder=HasNoType), "test_the_head_can_be_sent", "'' is a content type"),
+    (
+        Kit(media_type="application/x-ndjson"),
+        "test_its_answers_are_of_the_type_that_it_says",
+        "media_type is 'application/x-ndjson', and that of its encoder is 'text/event-stream'",
+    ),
     (Kit(encoder=WaitsForTheEnd), "test_text_is_written_when_it_comes", "is written when it comes"),
     (Kit(encoder=BeatsAloud), "test_a_beat_says_nothing", r"the client reads '\.\."),
     (Kit(encoder=BeatsInText), "test_a_beat_says_nothing", "encode, beat and finish give bytes"),
@@ -376,8 +381,14 @@ async def test_what_was_not_said_is_not_looked_at() -> None:
     kit.refused, kit.streams = (), False
     with pytest.raises(Exception, match="say in `refused`"):
         await held(kit, "test_what_cannot_be_served_is_refused_in_words")
+    with pytest.raises(Exception, match="the type of answers that come piece by piece"):
+        await held(kit, "test_its_answers_are_of_the_type_that_it_says")
     with pytest.raises(Exception, match="the answer comes in one piece"):
         await held(kit, "test_text_is_written_when_it_comes")
+
+
+async def test_a_wire_and_its_encoder_may_say_the_charset_differently() -> None:
+    await held(Kit(media_type="text/event-stream; charset=utf-8"), "test_its_answers_are_of_the_type_that_it_says")
 
 
 @pytest.mark.parametrize("left_out", ["describe", "documents"])

@@ -161,6 +161,17 @@ class WireConformance(Contract):
             must(sound, f"a header is a name and a text without line breaks: {name!r}: {value!r}")
         must("content-type" not in {name.lower() for name in encoder.headers}, "the content type is media_type")
 
+    async def test_its_answers_are_of_the_type_that_it_says(self) -> None:
+        """A server takes what the encoder says, and tells clients beforehand what the wire says: they must agree."""
+        if not self.streams:
+            not_looked_at("`streams` is False: what `media_type` says is the type of answers that come piece by piece")
+        said, written = self._wire().media_type, self._open(await whole_run("text")).media_type
+        must(
+            _type_of(said) == _type_of(written),
+            f"the wire's media_type is {said!r}, and that of its encoder is {written!r}, as which answers are served; "
+            f"say the same in both (EventStreamEncoder is of text/event-stream, unless yours has a media_type)",
+        )
+
     async def test_text_is_written_when_it_comes(self) -> None:
         """Each piece by itself: nobody waits for the end of an answer to see its beginning."""
         if not self.streams:
@@ -270,6 +281,11 @@ class WireConformance(Contract):
     def _text(self, answer: bytes, when: str) -> str:
         with as_failures(f"{when}: reading the answer {answer!r}"):
             return self.text_of(answer)
+
+
+def _type_of(media_type: str) -> str:
+    """Without parameters, such as the charset."""
+    return media_type.partition(";")[0].strip().lower()
 
 
 def _is_json(value: object) -> bool:

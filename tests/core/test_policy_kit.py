@@ -226,6 +226,62 @@ def test_every_test_of_the_contract_finds_a_fault() -> None:
     assert {rule for _, rule, _ in FAULTS} == set(rules_of(PolicyConformance))
 
 
+class WantsAPath(Careful):
+    """As `Path.resolve` does at a NUL byte."""
+
+    async def approve(self, ctx: HookContext, call: ToolCall, tool: AnyTool, /) -> Verdict | None:
+        if "\0" in str(call.arguments.get("path")):
+            raise ValueError("embedded null byte")
+        return await super().approve(ctx, call, tool)
+
+
+NEED_AN_ANSWER = [
+    "test_it_says_the_same_again",
+    "test_the_call_is_left_as_it_is",
+    "test_a_run_does_as_it_says",
+    "test_a_context_may_tell_more",
+    "test_the_event_loop_is_free_while_it_decides",
+    "test_a_cancelled_decision_ends",
+]
+
+
+async def test_one_that_raises_at_a_call_is_told_to_answer_it() -> None:
+    """It denies all the same; what the model reads then is of no help to it."""
+    with pytest.raises(AssertionError, match=r"embedded null byte.*; answer it, with a Deny that says why"):
+        await held(Kit(WantsAPath), "test_it_says_something_of_every_call")
+
+
+@pytest.mark.parametrize("rule", NEED_AN_ANSWER)
+async def test_what_one_test_tells_no_other_does(rule: str) -> None:
+    """One cause is one failure: what needs an answer to that call cannot be looked at."""
+    with pytest.raises(
+        unittest.SkipTest, match="it has no answer, as test_it_says_something_of_every_call tells: dele"
+    ):
+        await held(Kit(WantsAPath), rule)
+
+
+@pytest.mark.parametrize(
+    "rule", sorted({*rules_of(PolicyConformance)} - {"test_it_says_something_of_every_call", *NEED_AN_ANSWER})
+)
+async def test_what_needs_no_answer_to_that_call_is_looked_at(rule: str) -> None:
+    await held(Kit(WantsAPath), rule)
+
+
+class AnswersOnce(Careful):
+    asked = False
+
+    async def approve(self, ctx: HookContext, call: ToolCall, tool: AnyTool, /) -> Verdict | None:
+        if self.asked:
+            raise RuntimeError("it was asked before")
+        self.asked = True
+        return await super().approve(ctx, call, tool)
+
+
+async def test_one_that_raises_when_it_is_asked_again_is_found_where_that_is_looked_at() -> None:
+    with pytest.raises(AssertionError, match="it was asked before"):
+        await held(Kit(AnswersOnce), "test_it_says_the_same_again")
+
+
 async def test_a_word_that_is_none_is_found() -> None:
     with pytest.raises(AssertionError, match="allow, ask, deny and nothing, and not denied"):
         await held(Kit(Careful, {"denied": []}), "test_it_says_what_it_is_to_say")

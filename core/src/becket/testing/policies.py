@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import re
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
@@ -28,7 +29,7 @@ from becket.testing.fakes import ScriptedProvider, calls, text
 from becket.tools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from becket.policies import Verdict
     from becket.tools import AnyTool
@@ -118,7 +119,15 @@ class PolicyConformance(Contract):
         """Allow, Ask, Deny or None, whatever the arguments are; why, where the call is not simply made."""
         policy = self._policy()
         for asked, arguments in self._calls():
-            verdict = await self._said(policy, asked, arguments)
+            try:
+                verdict = await self._answer(policy, asked, arguments)
+            except AssertionError as error:
+                if error.__cause__ is None:  # it said something, and nothing that it may say
+                    raise
+                raise AssertionError(
+                    f"{error}; answer it, with a Deny that says why: one that raises denies too, and the reason that "
+                    f"the model reads then helps nobody"
+                ) from error.__cause__
             reason: object = getattr(verdict, "reason", "")
             must(isinstance(reason, str), f"{_shown(asked, arguments)}: the reason is a text, not {reason!r}")
             if isinstance(verdict, Ask | Deny):
@@ -198,8 +207,10 @@ class PolicyConformance(Contract):
         policy = self._policy()
         later = LaterHookContext(run_id="run", agent="agent", model="scripted:model", context=self.context)
         for asked, arguments in self._calls():
-            with as_failures(f"{_shown(asked, arguments)}, with a context that tells more"):
-                await self._asked(policy, later, ToolCall("call-1", asked.name, dict(arguments)), asked)
+            when = f"{_shown(asked, arguments)}, with a context that tells more"
+            async with self._answering(asked, arguments):
+                with as_failures(when):
+                    await self._asked(policy, later, ToolCall("call-1", asked.name, dict(arguments)), asked)
 
     async def test_the_event_loop_is_free_while_it_decides(self) -> None:
         """It waits with `await`: a sync `approve` runs on the event loop, and must be quick."""
@@ -217,20 +228,25 @@ class PolicyConformance(Contract):
         """Wherever the cancellation arrives: it goes through, nothing else is raised, and nothing is left open."""
         policy = self._policy()
         for asked, arguments in self._calls():
-            with Watch() as watch:
-                call, wait = ToolCall("call-1", asked.name, dict(arguments)), 1
-                work = functools.partial(self._asked, policy, self._context(), call, asked)
-                while wait <= self.waits and await cancelled_at(wait, work, _shown(asked, arguments)):
-                    await watch.check(f"{_shown(asked, arguments)}, cancelled at its wait {wait}")
-                    wait += 1
+            async with self._answering(asked, arguments):
+                await self._cancelled(policy, asked, arguments)
+
+    async def _cancelled(self, policy: Policy, asked: AnyTool, arguments: Mapping[str, Any]) -> None:
+        with Watch() as watch:
+            call, wait = ToolCall("call-1", asked.name, dict(arguments)), 1
+            work = functools.partial(self._asked, policy, self._context(), call, asked)
+            while wait <= self.waits and await cancelled_at(wait, work, _shown(asked, arguments)):
+                await watch.check(f"{_shown(asked, arguments)}, cancelled at its wait {wait}")
+                wait += 1
 
     async def test_it_serves_one_event_loop_after_the_other(self) -> None:
         """What it keeps, such as a client, is not bound to the event loop of its first decision."""
         policy = self._policy()
         for backend in backends():
-            work = functools.partial(anyio.run, self._said, policy, compute, {}, backend=backend)
-            with as_failures("in one event loop after the other"):
-                await anyio.to_thread.run_sync(work)
+            work = functools.partial(anyio.run, self._answer, policy, compute, {}, backend=backend)
+            async with self._answering(compute, {}):
+                with as_failures("in one event loop after the other"):
+                    await anyio.to_thread.run_sync(work)
 
     # -- how the tests ask it ------------------------------------------------------------------------------------------
 
@@ -248,6 +264,25 @@ class PolicyConformance(Contract):
         return HookContext(run_id="run", agent="agent", model="scripted:model", context=self.context)
 
     async def _said(self, policy: Policy, asked: AnyTool, arguments: Mapping[str, Any]) -> Verdict | None:
+        async with self._answering(asked, arguments):
+            return await self._answer(policy, asked, arguments)
+
+    @asynccontextmanager
+    async def _answering(self, asked: AnyTool, arguments: Mapping[str, Any]) -> AsyncIterator[None]:
+        """For what needs an answer to this call. Where there never is one, that is one cause, and one test fails of it.
+
+        A new policy is asked, so that one which raises at its second call alone is found where that is looked at.
+        """
+        try:
+            yield
+        except AssertionError:
+            try:
+                await self._answer(self._policy(), asked, arguments)
+            except AssertionError as error:
+                not_looked_at(f"it has no answer, as test_it_says_something_of_every_call tells: {error}")
+            raise
+
+    async def _answer(self, policy: Policy, asked: AnyTool, arguments: Mapping[str, Any]) -> Verdict | None:
         call = ToolCall("call-1", asked.name, arguments)  # type: ignore[arg-type]  # a dict, where it is looked at
         with as_failures(_shown(asked, arguments)):
             return await self._asked(policy, self._context(), call, asked)

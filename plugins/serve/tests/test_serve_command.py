@@ -83,11 +83,12 @@ class Server:
     Attributes:
         process: It.
         url: Its address, once it is up.
+        routes: What it says of its routes then.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.url = ""
+        self.url = self.routes = ""
 
     def said(self, word: str) -> str:
         """The next line of standard error that has this word."""
@@ -172,7 +173,8 @@ def serve(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
         server = Server(process)
         server.connections = []
         try:
-            server.url = re.search(r"http://\S+", server.said("is served at"))[0]  # type: ignore[index]
+            found = re.search(r"(http://\S+) \((.+)\)", server.said("is served at"))
+            server.url, server.routes = found.groups()  # type: ignore[union-attr]
             yield server
         finally:
             process.kill()
@@ -187,6 +189,7 @@ def test_it_says_in_one_line_where_it_is(serve: Callable[..., Any]) -> None:
     """With the port that it has chosen; and Ctrl-C is how it ends well."""
     with serve() as server:
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9][0-9]*", server.url)
+        assert re.fullmatch(r"POST /stream, /events, /.+; WebSocket /.+", server.routes)
         response = server.post("/stream", {"prompt": "hi"})
         assert (response.status, response.read()) == (200, b"Hello, world.")
         server.process.send_signal(signal.SIGINT)
@@ -266,6 +269,54 @@ def test_sigusr1_has_new_runs_take_what_is_there_then(serve: Callable[..., Any],
         server.process.send_signal(signal.SIGINT)
         assert b"run_finished" in held.read()
         assert server.end() == (0, "cleaned up\n")
+
+
+WIRE = """
+from becket import hookimpl
+from becket.wires import EventStreamEncoder, RunRequest, server_sent_event
+
+
+class Types(EventStreamEncoder):
+    def encode(self, event, /):
+        return server_sent_event(event.type.encode())
+
+
+class Later:
+    name = "later"
+    path = "/later"
+    media_type = "text/event-stream"
+    asks = False
+    request_model = dict
+
+    def read(self, body, /):
+        return RunRequest(prompt="hi")
+
+    def open(self, body, run, /, *, accept=""):
+        return Types()
+
+
+@hookimpl
+def register_wires():
+    return [Later()]
+"""
+
+
+def test_a_wire_that_comes_later_is_said_to_need_a_restart(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """Its plugin is taken, and its route is not made: whoever has installed it would look for the fault elsewhere."""
+    with serve() as server:
+        assert server.post("/later", {}).status == 404
+        info = tmp_path / "site" / "becket_later-1.0.dist-info"
+        info.mkdir()
+        (tmp_path / "site" / "becket_later.py").write_text(WIRE, encoding="utf-8")
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: becket-later\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text("[becket]\nlater = becket_later\n", encoding="utf-8")
+        server.process.send_signal(signal.SIGUSR1)
+        said = server.said("anew")
+        assert said.endswith("for new runs; routes need a restart, so these have none yet: /later\n")
+        assert server.post("/later", {}).status == 404
+    with serve() as server:
+        assert "/later" in server.routes
+        assert server.post("/later", {}).status == 200
 
 
 def test_what_cannot_be_made_anew_is_said_and_the_one_before_is_served_on(

@@ -181,6 +181,16 @@ class Served:
         self.runs.renew([agent])
         self._later.append(agent.runtime)
 
+    def unserved(self, agent: Agent) -> list[str]:
+        """The paths of wires that an agent's runtime has, and that have no route here."""
+        return [path for entry in agent.runtime.wires.contributions() if (path := entry.item.path) not in self._taken]
+
+    @property
+    def places(self) -> str:
+        """Where clients ask, for whoever starts a server."""
+        sockets = ", ".join(wire.path for wire in self._socket_wires)
+        return f"POST {', '.join(self._posts)}" + (f"; WebSocket {sockets}" if sockets else "")
+
     async def close(self) -> None:
         """Take no more runs, and let those that go on come to their end; see `ServeLimits.grace`."""
         await self.runs.drain(self.runs.limits.grace)

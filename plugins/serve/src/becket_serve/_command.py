@@ -60,7 +60,8 @@ def serve_command(settings: Settings) -> click.Command:
         BECKET_SERVE_TOKEN, or from 'tokens' under [plugins.serve] in your configuration.
 
         The signal SIGUSR1 has it make the agent anew, of the plugins and the configuration that are there then: new
-        runs take it, and runs that go on keep theirs.
+        runs take it, and runs that go on keep theirs. Wires have their routes from the start, so a new one needs a
+        restart.
         """
         _serve(settings, given)
 
@@ -83,7 +84,7 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
                 f"or listen on 127.0.0.1"
             )
         agent = _agent(given)
-        from becket_serve._app import app
+        from becket_serve._app import app, served
         from becket_serve._server import Server
 
         application = app(
@@ -95,7 +96,8 @@ def _serve(settings: Settings, given: dict[str, Any]) -> None:
         )
         server = Server(application, renewed=lambda: _agent(given, before=agent))
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        click.echo(f"becket: {agent.name} ({agent.model}) is served at http://{host}:{address[1]}", err=True)
+        where = f"http://{host}:{address[1]} ({served(application).places})"
+        click.echo(f"becket: {agent.name} ({agent.model}) is served at {where}", err=True)
         server.run(sockets=sockets)
 
 

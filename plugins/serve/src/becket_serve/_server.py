@@ -34,8 +34,9 @@ class Server(uvicorn.Server):
     The first SIGINT or SIGTERM stops it: it accepts nobody, lets runs finish for a while, cancels the others, and sends
     what they have said at last. The second one ends the process at once.
 
-    SIGUSR1 has the agent made anew; where that fails, the one before is served on. (SIGHUP, which others take for it,
-    comes also when a terminal is closed, and a server that was started there is to end with it.)
+    SIGUSR1 has the agent made anew; where that fails, the one before is served on. Routes stay as they are. (SIGHUP,
+    which others take for it, comes also when a terminal is closed, and a server that was started there is to end with
+    it.)
 
     Args:
         app: What `becket_serve.app` has made.
@@ -73,12 +74,14 @@ class Server(uvicorn.Server):
 
         try:
             agent = await to_thread.run_sync(made)
+            unserved = served(self._app).unserved(agent)
             served(self._app).renew(agent)
         except Exception as error:  # noqa: BLE001  whatever is wrong with it: there is one that works
             said = f"{error}" if isinstance(error, BecketError) else f"{type(error).__name__}: {error}"
             click.echo(f"becket: the agent cannot be made anew, and the one before is served on: {said}", err=True)
         else:
-            click.echo(f"becket: {agent.name} ({agent.model}) was made anew, for new runs", err=True)
+            later = f"; routes need a restart, so these have none yet: {', '.join(unserved)}" if unserved else ""
+            click.echo(f"becket: {agent.name} ({agent.model}) was made anew, for new runs{later}", err=True)
 
     def handle_renewal(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a handler's
         """Have it made anew."""

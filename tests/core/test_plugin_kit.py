@@ -268,7 +268,7 @@ def test_an_installed_plugin_that_must_not_be_loaded_is_told(folder: Path) -> No
 
 
 def heard(event: str, *arguments: Any) -> list[tuple[str, str]]:
-    ear = importing._Ear()
+    ear = importing.Ear()
     ear.open = True
     ear.hear(event, arguments)
     assert ear.open
@@ -282,7 +282,7 @@ def test_what_is_touched_is_told_with_its_place() -> None:
 
 
 def test_a_place_is_outside_of_python_where_there_is_one() -> None:
-    ear = importing._Ear()
+    ear = importing.Ear()
     ear.open = True
     threading.Thread(target=ear.hear, args=("open", ("secret", "r"))).run()  # here, by Python's own code
     ((_, said),) = ear.touched
@@ -318,7 +318,7 @@ def test_what_python_itself_does_is_not_told(event: str, arguments: tuple[Any, .
 
 
 def test_nothing_is_heard_where_nobody_listens() -> None:
-    ear = importing._Ear()
+    ear = importing.Ear()
     ear.hear("open", ("secret", "r"))
     assert not ear.touched
 

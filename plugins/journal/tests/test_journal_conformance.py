@@ -1,18 +1,19 @@
-"""The sink keeps the contract of sinks."""
+"""The sink and the command keep their contracts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from becket.testing import SinkConformance
-from becket_journal import JournalSink, read_journal
+from becket.testing import CommandConformance, SinkConformance
+from becket_journal import JournalSink, read_journal, register_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from becket import Sink
+    import click
+    from becket import Event, Sink
 
 
 class TestJournal(SinkConformance):
@@ -25,3 +26,17 @@ class TestJournal(SinkConformance):
 
     def recorded(self, sink: Sink) -> Sequence[int] | None:
         return [event.seq for event in read_journal(self.path)] if self.path.exists() else []
+
+
+class TestReplay(CommandConformance):
+    failing: Mapping[str, Sequence[Sequence[str]]] = {
+        "replay": [[], ["gone.jsonl", "--json"], ["gone.jsonl", "--sink", "no-such-sink"]]
+    }
+
+    @pytest.fixture(autouse=True)
+    def record(self, journal: Path, recorded_once: Callable[[JournalSink], list[Event]]) -> None:
+        recorded_once(JournalSink(journal))
+        self.examples = {"replay": [[str(journal), "--json"], [str(journal)]]}
+
+    def register_commands(self, cli: click.Group) -> None:
+        register_commands(cli)

@@ -1,14 +1,17 @@
-"""The wires of becket-serve itself keep the contract of wires."""
+"""The wires and the command of becket-serve itself keep their contracts."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from becket.testing import WireConformance
-from becket_serve import register_wires
+from becket.testing import CommandConformance, WireConformance
+from becket_serve import Settings, register_commands, register_wires
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import click
     from becket.wires import Wire
 
 
@@ -29,3 +32,10 @@ class TestEvents(WireConformance):
 
     def tells_failure(self, answer: bytes) -> bool:
         return b'"run_failed"' in answer
+
+
+class TestServe(CommandConformance):
+    failing: Mapping[str, Sequence[Sequence[str]]] = {"serve": [["--port", "x"], ["--token-file", "gone"]]}
+
+    def register_commands(self, cli: click.Group) -> None:
+        register_commands(cli, Settings())

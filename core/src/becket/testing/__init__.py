@@ -16,6 +16,7 @@ from becket.testing.replay import ReplayError, ReplayProvider
 from becket.testing.scenarios import Scenarios
 
 if TYPE_CHECKING:
+    from becket.testing.commands import CommandConformance
     from becket.testing.event_logs import EventLogConformance
     from becket.testing.http_providers import HttpProviderConformance
     from becket.testing.masks import MaskConformance
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchListSink",
+    "CommandConformance",
     "EventLogConformance",
     "Finding",
     "HttpProviderConformance",
@@ -58,6 +60,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # as in becket itself
     _CONFORMANCE = {
+        "CommandConformance": "becket.testing.commands",
         "EventLogConformance": "becket.testing.event_logs",
         "HttpProviderConformance": "becket.testing.http_providers",
         "MaskConformance": "becket.testing.masks",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Observed", "Phase", "observed"]
+__all__ = ["Ear", "Observed", "Phase", "observed"]
 
 _KINDS: Final = {
     "socket.connect": "network",
@@ -105,8 +105,8 @@ def observed(plugin: str, *, table: Mapping[str, Any], path: Sequence[str], pati
     return found
 
 
-class _Ear:
-    """Takes down audit events, while it is open."""
+class Ear:
+    """Takes down audit events, while it is open: what is done with the network, files, processes, and waiting."""
 
     def __init__(self) -> None:
         self.open = False
@@ -175,7 +175,7 @@ def _state() -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _phase(ear: _Ear) -> Iterator[Phase]:
+def _phase(ear: Ear) -> Iterator[Phase]:
     seen: Phase = {"seconds": 0.0, "touched": [], "changed": [], "error": ""}
     before, threads, ear.touched = _state(), {*threading.enumerate()}, {}
     printed = io.StringIO()
@@ -215,7 +215,7 @@ def main() -> None:
     for name in becket.__all__:  # what a plugin may import of becket is not counted
         getattr(becket, name)
     becket.Runtime(discover=False)
-    ear, adds, loaded = _Ear(), [], None
+    ear, adds, loaded = Ear(), [], None
     if asked["table"]:  # which becket has pydantic read
         becket.warm_up()
     sys.addaudithook(ear.hear)

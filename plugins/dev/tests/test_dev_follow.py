@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -137,6 +138,71 @@ def test_new_runs_have_the_new_version_and_those_that_go_on_keep_theirs(
         assert ask(url, "?").read() == b"four"
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
+
+
+def test_a_version_that_never_ends_to_import_stops_nothing(started: Callable[..., Any], tmp_path: Path) -> None:
+    """It is said, the one before is served on, the next one is loaded, and one Ctrl-C ends it all."""
+    write(tmp_path, "one")
+    command = ["dev", "follow.py", "--", "serve", "-m", "acted:model", "-t", "number", "--port", "0"]
+    with started(*command) as server:
+        url = re.search(r"http://\S+", server.said("is served at"))[0]  # type: ignore[index]
+        (tmp_path / "follow.py").write_text("while True: pass")
+        assert server.said("becket: ") == (
+            "becket: follow.py is still being imported. The version before is served on. If it waits for something, "
+            "or is a loop without an end, mend it and save it again\n"
+        )
+        assert ask(url, "?").read() == b"one"
+        write(tmp_path, "three")
+        assert server.said("becket: ") == "becket: follow.py has changed: version 3 is loaded\n"
+        server.said("anew")
+        assert ask(url, "?").read() == b"three"
+        pid = f"import os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).symlink_to(str(os.getpid()))\n"
+        (tmp_path / "follow.py").write_text(f"{pid}while True: pass")
+        server.said("is still being imported")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(15) == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").readlink().name), 0)
+
+
+def test_a_version_that_hangs_in_the_server_alone_is_not_waited_for(
+    started: Callable[..., Any], tmp_path: Path
+) -> None:
+    """One that ends where it is tried first, and not where it is served; one Ctrl-C ends the server all the same."""
+    write(tmp_path, "one")
+    command = ["dev", "follow.py", "--", "serve", "-m", "acted:model", "-t", "number", "--port", "0"]
+    with started(*command) as server:
+        server.said("is served at")
+        once = SOURCE.replace("VERSION", "two") + (
+            "\nimport pathlib\nif pathlib.Path('tried').exists():\n    print('hangs', flush=True)\n"
+            "    while True: pass\npathlib.Path('tried').touch()\n"
+        )
+        (tmp_path / "follow.py").write_text(once)
+        server.said("hangs")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(15) == 0
+
+
+def test_a_version_that_ends_its_process_and_a_file_that_is_gone_are_said(
+    started: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The one before is served on."""
+    write(tmp_path, "one")
+    command = ["dev", "follow.py", "--", "serve", "-m", "acted:model", "-t", "number", "--port", "0"]
+    with started(*command) as server:
+        url = re.search(r"http://\S+", server.said("is served at"))[0]  # type: ignore[index]
+        (tmp_path / "follow.py").write_text("import os\nos._exit(0)")
+        assert server.said("becket: ") == (
+            "becket: follow.py cannot be used: it ends the process that imports it, with the exit code 0. "
+            "The version before is served on\n"
+        )
+        (tmp_path / "follow.py").unlink()
+        assert server.said("becket: ") == ("becket: follow.py is not there any more. The version before is served on\n")
+        assert ask(url, "?").read() == b"one"
+        write(tmp_path, "three")
+        assert server.said("becket: ") == "becket: follow.py has changed: version 3 is loaded\n"
+        server.said("anew")
+        assert ask(url, "?").read() == b"three"
 
 
 def test_watch_runs_the_command_again(started: Callable[..., Any], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ What the plugin prints goes nowhere: the lines are written to what was standard 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -24,6 +25,7 @@ from becket.sinks import RunInfo
 from becket.testing._calling import called, context_of
 from becket.testing._contract import rules_of, sentence_of
 from becket.testing._examples import example
+from becket.testing.commands import CALLING, CommandConformance
 from becket.testing.event_logs import EventLogConformance
 from becket.testing.masks import MaskConformance
 from becket.testing.plugins import PluginConformance, loaded, resolved
@@ -73,6 +75,8 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     for provider in runtime.providers.contributions():
         why = "its models are not called here: use ProviderConformance or HttpProviderConformance"
         yield _not_looked_at("provider", provider.item.name, "its model calls", why)
+    if any(hook.name == "register_commands" for plugin in runtime.plugins for hook in plugin.hooks):
+        yield from _of_commands(value)
 
 
 def _not_looked_at(kind: str, name: str, rule: str, why: str) -> dict[str, Any]:
@@ -139,6 +143,28 @@ def _of_sink(sink: Sink) -> Iterator[dict[str, Any]]:
         yield from _made(made, "sink", sink.name)
     else:
         yield from _made(made, "sink", sink.name)
+
+
+def _of_commands(value: str) -> Iterator[dict[str, Any]]:
+    """All that it adds together; what needs no call, since nobody has said that they may be called."""
+    if find_spec("click") is None:
+        why = "commands are those of click, which is not installed here: install becket-cli"
+        yield _not_looked_at("command", "register_commands", "what it adds", why)
+        return
+    import click
+
+    def add(_: object, cli: click.Group) -> None:
+        Runtime(plugins=[loaded(value)], discover=False, strict=True).commands(cli)
+
+    made, cli = _with(CommandConformance, register_commands=add), click.Group()
+    with contextlib.suppress(Exception):  # the first test tells it
+        add(None, cli)
+    if names := ", ".join(map(str, cli.commands)):
+        yield from _made(made, "command", names, lambda test: test not in CALLING)
+        why = "what they do is not tried here: say in CommandConformance with which arguments they may be called"
+        yield _not_looked_at("command", names, "its calls", why)
+    else:
+        yield from _made(made, "command", "register_commands", lambda test: test == "test_commands_are_added")
 
 
 def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:

@@ -11,17 +11,21 @@ import tempfile
 import time
 import traceback
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from becket.errors import BecketError, ConfigError
 from becket.testing._importing import Ear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import click
 
-__all__ = ["INTERRUPTED", "PIPE", "USAGE", "Ended", "Seen", "called", "watched"]
+__all__ = ["HELP", "INTERRUPTED", "PIPE", "USAGE", "Ended", "Seen", "called", "watched"]
+
+HELP: Final[Mapping[str, Any]] = MappingProxyType({"help_option_names": ("-h", "--help")})
+"""What the group of `becket` has in its context, for all that is below it."""
 
 OK: Final = 0
 FAILED: Final = 1
@@ -65,6 +69,13 @@ class Ended:
         return f"raises {self.bug}{tail}" if self.bug else f"ends with the exit code {self.code}{tail}"
 
 
+class _Kept(io.BytesIO):
+    """What was written to a stream, also to one that is closed."""
+
+    def close(self) -> None:
+        """It is still to be read."""
+
+
 class _Raising(io.RawIOBase):
     """A stream that cannot be written to."""
 
@@ -93,7 +104,7 @@ def called(group: click.Group, arguments: Sequence[str], raising: type[BaseExcep
         raising: What is raised where it writes to standard output; other than for a reader who has gone, to standard
             error, too.
     """
-    out, err = io.BytesIO(), io.BytesIO()
+    out, err = _Kept(), _Kept()
     nobody = None if raising is None else _Raising(raising)
     both = nobody is not None and raising is not BrokenPipeError
     with (
@@ -141,8 +152,13 @@ def _outcome(group: click.Group, arguments: Sequence[str]) -> tuple[int, str, st
         code = ended.exit_code
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else FAILED if ended.code else OK
+        said.write("" if code is ended.code or not code else f"{ended.code}\n")  # as Python does
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
+        said.write("becket: interrupted\n")
+    except EOFError:
+        code = FAILED
+        said.write("becket: standard input has ended, and an answer was wanted\n")
     except BrokenPipeError:
         code = PIPE
     except click.ClickException as error:

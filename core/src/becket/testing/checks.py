@@ -2,9 +2,10 @@
 
 It happens in a process of its own, with a home and a working directory that are thrown away, and without pytest. What a
 plugin contributes is used: its sinks observe runs, its policies are asked, its masks are given ordinary text, its event
-log is filled, its tools that compute only are called with arguments that are made up from their schemas. Model
-providers, and tools that read or change something, are not: what they do is for tests that say so, with
-`ToolConformance` and `ProviderConformance`.
+log is filled, its commands are asked for their help, its tools that compute only are called with arguments that are
+made up from their schemas. Model providers, and tools that read or change something, are not, and commands do not do
+their work: what they do is for tests that say so, with `ToolConformance`, `ProviderConformance` and
+`CommandConformance`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Kind", "check"]
 
-Kind: TypeAlias = Literal["plugin", "tool", "provider", "sink", "policy", "mask", "log", "wire"]
+Kind: TypeAlias = Literal["plugin", "tool", "provider", "sink", "policy", "mask", "log", "wire", "command"]
 """What was looked at."""
 
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "APPDATA")

@@ -7,7 +7,7 @@ import shlex
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from becket.testing._command_lines import INTERRUPTED, PIPE, USAGE, called, watched
+from becket.testing._command_lines import HELP, INTERRUPTED, PIPE, USAGE, called, watched
 from becket.testing._contract import Contract, missing, must, not_looked_at
 from becket.testing._model_calls import as_failures
 
@@ -22,6 +22,18 @@ __all__ = ["CommandConformance"]
 
 OF_ALL: Final = frozenset({"-p", "--no-plugins", "--locked", "--lock", "--config", "--traceback"})
 """Options that every command has of `becket`."""
+
+CALLING: Final = frozenset(
+    {
+        "test_examples_succeed",
+        "test_its_output_can_be_piped",
+        "test_it_does_the_same_again",
+        "test_a_reader_may_go_away",
+        "test_ctrl_c_ends_it",
+        "test_an_error_is_said_in_words",
+    }
+)
+"""Tests that have a command do its work."""
 
 _NO_CALLS: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType({})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -69,13 +81,13 @@ class CommandConformance(Contract):
 
     def test_its_name_can_be_typed(self) -> None:
         """It has letters, digits, '-' and '_', and begins with none that a shell or an option begins with."""
-        for name, _ in self._commands():
-            last = name.rpartition(" ")[2]
-            must(_NAME.fullmatch(last), f"the name {last!r} has letters, digits, '-' and '_', and begins with neither")
+        for (*_, name), _ in self._commands():
+            must(_NAME.fullmatch(name), f"the name {name!r} has letters, digits, '-' and '_', and begins with neither")
 
     def test_its_help_begins_with_a_line(self) -> None:
         """`becket --help` shows it in a list: what it does is said first, in a paragraph of a line."""
-        for name, command in self._commands():
+        for words, command in self._commands():
+            name = " ".join(words)
             first = command.short_help or (command.help or "").strip().partition("\n\n")[0]
             line = " ".join(first.split())
             must(line, f"the command {name!r} has a help text: give its function a docstring")
@@ -89,8 +101,8 @@ class CommandConformance(Contract):
         """Each has a help text, and what is to be typed has a name in the usage."""
         import click
 
-        for name, command in self._commands():
-            context = click.Context(command, info_name=name)
+        for words, command in self._commands():
+            name, context = " ".join(words), _context(command)
             for param in command.params:
                 if isinstance(param, click.Option):
                     explained = param.hidden or (param.help or "").strip()
@@ -114,15 +126,18 @@ class CommandConformance(Contract):
 
     def test_the_same_are_added_again(self) -> None:
         """A second command line in a process has the same commands."""
-        first, again = ([name for name, _ in self._commands()] for _ in range(2))
+        first, again = ([" ".join(words) for words, _ in self._commands()] for _ in range(2))
         must(first == again, f"first, register_commands adds {first}, and then {again}")
 
     # -- calls that need nothing said ----------------------------------------------------------------------------------
 
     def test_its_help_does_no_work(self) -> None:
         """`--help` prints to standard output, ends with 0, and has nothing done."""
-        for name, _ in self._commands():
-            ended = self._called([*name.split(), "--help"])
+        for words, command in self._commands():
+            name, context = " ".join(words), _context(command)
+            there = any("--help" in param.opts for param in command.get_params(context))
+            must(there, f"becket {name} --help: it has no such option; leave add_help_option as it is")
+            ended = self._called([*words, "--help"])
             must(not ended.bug and ended.code == 0, f"becket {name} --help: it {ended}, and is to end with 0")
             must("Usage:" in ended.out, f"becket {name} --help: the help is printed to standard output: {ended.out!r}")
             must(not ended.said, f"becket {name} --help: it says {ended.said!r}, and is asked for its help alone")
@@ -130,12 +145,17 @@ class CommandConformance(Contract):
 
     def test_an_unknown_option_is_refused(self) -> None:
         """It ends with 2 and the usage on standard error, before anything is done: a misspelt option is not ignored."""
-        for name, _ in self._commands():
-            ended = self._called([*name.split(), _UNKNOWN])
+        for words, command in self._commands():
+            name = " ".join(words)
+            must(
+                not _context(command).ignore_unknown_options,  # it would do its work if it were called
+                f"the command {name!r} ignores options that it does not know: let click refuse them, and let what is "
+                f"meant for another program follow '--'",
+            )
+            ended = self._called([*words, _UNKNOWN])
             must(
                 not ended.bug and ended.code == USAGE,
-                f"becket {name} {_UNKNOWN}: it {ended}, and is to end with {USAGE}; let click refuse what it does not "
-                f"know, and what is meant for another program follow '--'",
+                f"becket {name} {_UNKNOWN}: it {ended}, and is to end with {USAGE}; let click refuse it",
             )
             must(_TRACEBACK not in ended.said, f"becket {name} {_UNKNOWN}: it says it with a traceback: {ended.said}")
             must("Usage:" in ended.said, f"becket {name} {_UNKNOWN}: the usage is on standard error: {ended.said!r}")
@@ -199,24 +219,24 @@ class CommandConformance(Contract):
     def _group(self) -> click.Group:
         import click
 
-        group = click.Group("becket")
+        group = click.Group("becket", context_settings=HELP)
         with as_failures("adding the commands"):
             self.register_commands(group)
         for name, command in group.commands.items():
             must(isinstance(command, click.Command), f"{name!r} is a click.Command, and not {command!r}")
         return group
 
-    def _commands(self) -> Iterator[tuple[str, click.Command]]:
+    def _commands(self) -> Iterator[tuple[list[str], click.Command]]:
         """Each, and each below a group, by what is typed."""
-        return _below(self._group(), "")
+        return _below(self._group(), [])
 
     def _given(self, calls: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[list[str]]:
-        known = dict(self._commands())
+        known = {" ".join(words): words for words, _ in self._commands()}
         for name, ways in calls.items():
             must(name in known, f"there is no command {name!r}; there are {', '.join(known)}")
             for arguments in ways:
                 must(not isinstance(arguments, str), f"{arguments!r} is a list of arguments, one for each word")
-                yield [*name.split(), *arguments]
+                yield [*known[name], *arguments]
 
     def _examples(self) -> Iterator[list[str]]:
         """What is said of calls; a test that is of none ends here."""
@@ -246,13 +266,17 @@ class CommandConformance(Contract):
             not_looked_at("none of the `examples` prints anything")
 
 
-def _below(group: click.Group, before: str) -> Iterator[tuple[str, click.Command]]:
+def _below(group: click.Group, before: list[str]) -> Iterator[tuple[list[str], click.Command]]:
     import click
 
     for name, command in group.commands.items():
-        yield f"{before}{name}", command
+        yield [*before, name], command
         if isinstance(command, click.Group):
-            yield from _below(command, f"{before}{name} ")
+            yield from _below(command, [*before, name])
+
+
+def _context(command: click.Command) -> click.Context:
+    return command.context_class(command, **{**HELP, **command.context_settings})
 
 
 def _typed(given: Sequence[str]) -> str:

@@ -351,3 +351,58 @@ def test_what_is_not_required_is_left_out_and_a_schema_that_contains_itself_ends
     assert example({"type": "object", "properties": {"it": {"type": "string"}}}) == {}
     again = {"type": "object", "properties": {"it": {"$ref": "#/$defs/Again"}}, "required": ["it"]}
     assert example({**again, "$defs": {"Again": again}})
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+COMMANDS = """
+import sys
+from pathlib import Path
+
+import click
+from becket import hookimpl
+
+@hookimpl
+def register_commands(cli):
+    if {fails}:
+        raise OSError("no luck")
+
+    @cli.command()
+    @click.option("--loud", is_flag=True, help="Say it loudly.")
+    def greet(loud):
+        "Greet."
+        Path({marker!r}).touch()
+
+    @cli.command(context_settings={{"ignore_unknown_options": True}})
+    @click.argument("rest", nargs=-1)
+    def wraps(rest):
+        Path({marker!r}).touch()
+"""
+
+
+def test_commands_are_looked_at_and_do_not_do_their_work(tmp_path: Path) -> None:
+    file, marker = tmp_path / "greeting.py", tmp_path / "marker"
+    file.write_text(COMMANDS.format(fails=False, marker=str(marker)), encoding="utf-8")
+    findings = check(file)
+    rules = shown(findings, "command", "greet, wraps")
+    assert [rule for rule, holds in rules.items() if holds is False] == [
+        "its help begins with a line",
+        "an unknown option is refused",
+    ]
+    assert [rule for rule, holds in rules.items() if holds is None] == ["its calls"]
+    assert not marker.exists()
+
+
+def test_commands_that_cannot_be_added_are_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "greeting.py"
+    file.write_text(COMMANDS.format(fails=True, marker=""), encoding="utf-8")
+    findings = check(file)
+    assert shown(findings, "command", "register_commands") == {"commands are added": False}
+    assert "OSError: no luck" in said(findings, "register_commands", "commands are added")
+
+
+def test_commands_are_not_looked_at_without_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "find_spec", lambda _: None)
+    (found,) = [line for line in checking.findings("becket_dev", 60) if line.get("kind") == "command"]
+    assert found["holds"] is None
+    assert "install becket-cli" in found["sentence"]

@@ -401,6 +401,19 @@ def test_commands_that_cannot_be_added_are_told_once(tmp_path: Path) -> None:
     assert "OSError: no luck" in said(findings, "register_commands", "commands are added")
 
 
+def test_commands_of_a_plugin_that_is_installed_are_looked_at() -> None:
+    found = [line for line in checking.findings("becket_journal", 60) if line.get("kind") == "command"]
+    assert {line["name"] for line in found} == {"replay"}
+    assert [line["rule"] for line in found if not line["holds"]] == ["its calls"]
+
+
+def test_commands_that_cannot_be_added_end_what_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "greeting_that_fails.py").write_text(COMMANDS.format(fails=True, marker=""), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (found,) = [line for line in checking.findings("greeting_that_fails", 60) if line.get("kind") == "command"]
+    assert (found["rule"], found["holds"]) == ("commands are added", False)
+
+
 def test_commands_are_not_looked_at_without_click(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "find_spec", lambda _: None)
     (found,) = [line for line in checking.findings("becket_dev", 60) if line.get("kind") == "command"]

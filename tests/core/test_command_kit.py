@@ -64,9 +64,8 @@ def list_people() -> None:
     sys.exit(0)
 
 
-@people.command("leave")
+@people.command("leave", hidden=True)
 def leave() -> None:
-    """Leave without a word."""
     sys.exit()
 
 

@@ -80,13 +80,18 @@ class CommandConformance(Contract):
         must(group.commands, "register_commands adds no command to the group that it is given")
 
     def test_its_name_can_be_typed(self) -> None:
-        """It has letters, digits, '-' and '_', and begins with none that a shell or an option begins with."""
+        """It has letters, digits, '-' and '_', and begins as no option does."""
         for (*_, name), _ in self._commands():
-            must(_NAME.fullmatch(name), f"the name {name!r} has letters, digits, '-' and '_', and begins with neither")
+            must(
+                _NAME.fullmatch(name),
+                f"the name {name!r} has letters, digits, '-' and '_', and begins with a letter or a digit",
+            )
 
     def test_its_help_begins_with_a_line(self) -> None:
         """`becket --help` shows it in a list: what it does is said first, in a paragraph of a line."""
         for words, command in self._commands():
+            if command.hidden:
+                continue
             name = " ".join(words)
             first = command.short_help or (command.help or "").strip().partition("\n\n")[0]
             line = " ".join(first.split())

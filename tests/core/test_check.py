@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from becket import ConfigError
-from becket.testing import Finding, check
+from becket.testing import Finding, SocketWireConformance, check
 from becket.testing import _checking as checking
+from becket.testing._contract import rules_of
 from becket.testing._examples import example
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def test_a_file_is_checked(tmp_path: Path) -> None:
         "holds": True,
         "sentence": "Every program that has it installed waits for it at its start: what is heavy is imported when it "
         "is used.",
+        "rules": 1,
+        "needs": "",
     }
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["shouting.py"]
 
@@ -172,7 +175,7 @@ def test_a_project_is_checked_with_all_its_plugins(tmp_path: Path) -> None:
 def test_an_installed_plugin_is_checked_by_its_name() -> None:
     findings = check("becket-fallback", python=sys.executable)
     assert {found.holds for found in findings if found.name == "becket_fallback"} == {True, None}
-    assert "use ProviderConformance" in said(findings, "fallback", "its model calls")
+    assert "subclass ProviderConformance" in said(findings, "fallback", "its model calls")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +251,9 @@ def test_all_that_a_plugin_contributes_is_looked_at(everything: list[Finding]) -
     assert shown(everything, "mask", "late")["its secrets are masked"] is None
     assert "append gives True" in said(everything, "make_event_log", "events are numbered from one")
     assert shown(everything, "log", "make_event_log")["what was flushed lasts"] is None
-    assert "use SocketWireConformance" in said(everything, "socket", "what it reads and writes")
+    assert "subclass SocketWireConformance" in said(everything, "socket", "what it reads and writes")
+    (wire,) = [one for one in everything if one.kind == "wire"]
+    assert (wire.rules, wire.needs) == (len([*rules_of(SocketWireConformance)]), "SocketWireConformance")
     assert shown(everything, "wire", "socket") == {"what it reads and writes": None}
     assert shown(everything, "provider", "scripted") == {"its model calls": None}
     assert "it prints 'this goes nowhere" in said(

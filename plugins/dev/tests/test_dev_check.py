@@ -61,7 +61,24 @@ def test_programs_get_what_was_found_as_it_is() -> None:
         "rule": "calls succeed",
         "holds": None,
         "sentence": "it is not called here",
+        "rules": 1,
+        "needs": "",
     }
+
+
+def test_what_needs_an_example_is_counted_rule_by_rule() -> None:
+    """Who reads nothing but the end must not take a wire for one that was looked at."""
+    found = [
+        Finding("plugin", "x", "rule", holds=True, sentence="Why."),
+        Finding("plugin", "x", "another", holds=None, sentence="It has no hook."),
+        Finding("wire", "x", "all", holds=None, sentence="Why.", rules=15, needs="WireConformance"),
+    ]
+    told = "1 hold, 16 were not looked at; 15 need an example of yours: subclass WireConformance."
+    assert list(as_table(found))[-1] == told
+    tool = Finding("tool", "x", "its calls", holds=None, sentence="Why.", rules=8, needs="ToolConformance")
+    assert list(as_table([*found, tool, tool]))[-1].endswith(
+        "; 31 need an example of yours: subclass WireConformance and ToolConformance."
+    )
 
 
 def test_what_is_made_anew_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,12 +30,15 @@ from becket.testing.event_logs import EventLogConformance
 from becket.testing.masks import MaskConformance
 from becket.testing.plugins import PluginConformance, loaded, resolved
 from becket.testing.policies import PolicyConformance
+from becket.testing.providers import ProviderConformance
 from becket.testing.sinks import SinkConformance
+from becket.testing.socket_wires import SocketWireConformance
 from becket.testing.tools import ToolConformance
+from becket.testing.wires import WireConformance
 from becket.wires import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from becket.log import EventLog
     from becket.sinks import Sink
@@ -69,18 +72,24 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     if runtime.make_log is not memory_log:
         yield from _made(_with(EventLogConformance, make_log=_calling(runtime.make_log)), "log", "make_event_log")
     for wire in runtime.wires.contributions():
-        kind = "WireConformance" if isinstance(wire.item, Wire) else "SocketWireConformance"
-        why = f"only its tests know what its clients send: use {kind}"
-        yield _not_looked_at("wire", wire.item.name, "what it reads and writes", why)
+        contract = WireConformance if isinstance(wire.item, Wire) else SocketWireConformance
+        why = "only its tests know what its clients send"
+        yield _needs(contract, "wire", wire.item.name, "what it reads and writes", why=why)
     for provider in runtime.providers.contributions():
-        why = "its models are not called here: use ProviderConformance or HttpProviderConformance"
-        yield _not_looked_at("provider", provider.item.name, "its model calls", why)
+        why = "its models are not called here, and for one that speaks HTTP there is HttpProviderConformance"
+        yield _needs(ProviderConformance, "provider", provider.item.name, "its model calls", why=why)
     if any(hook.name == "register_commands" for plugin in runtime.plugins for hook in plugin.hooks):
         yield from _of_commands(value)
 
 
-def _not_looked_at(kind: str, name: str, rule: str, why: str) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "rule": rule, "holds": None, "sentence": why}
+def _needs(
+    contract: type[Contract], kind: str, name: str, rule: str, *, why: str, looked_at: Collection[str] = ()
+) -> dict[str, Any]:
+    """Of those rules that need something said, which only a test of its author can."""
+    needs, rules = contract.__name__, len({*rules_of(contract)} - {*looked_at})
+    sentence = f"{why}; {rules} rules need an example of yours: subclass {needs}"
+    told = {"kind": kind, "name": name, "rule": rule, "holds": None, "sentence": sentence}
+    return {**told, "rules": rules, "needs": needs}
 
 
 def _giving(item: object) -> Callable[[object], object]:
@@ -138,7 +147,7 @@ def _of_sink(sink: Sink) -> Iterator[dict[str, Any]]:
         sink.open(RunInfo("run", "agent", "scripted:model"))
     except ConfigError as error:
         yield from _made(made, "sink", sink.name, lambda test: test in _OF_SINKS)
-        yield _not_looked_at("sink", sink.name, "what it does in runs", f"{error}; use SinkConformance")
+        yield _needs(SinkConformance, "sink", sink.name, "what it does in runs", why=str(error), looked_at=_OF_SINKS)
     except Exception:  # noqa: BLE001  the tests tell it
         yield from _made(made, "sink", sink.name)
     else:
@@ -149,7 +158,7 @@ def _of_commands(value: str) -> Iterator[dict[str, Any]]:
     """All that it adds together; what needs no call, since nobody has said that they may be called."""
     if find_spec("click") is None:
         why = "commands are those of click, which is not installed here: install becket-cli"
-        yield _not_looked_at("command", "register_commands", "what it adds", why)
+        yield _needs(CommandConformance, "command", "register_commands", "what it adds", why=why)
         return
     import click
 
@@ -160,9 +169,10 @@ def _of_commands(value: str) -> Iterator[dict[str, Any]]:
     with contextlib.suppress(Exception):  # the first test tells it
         add(None, cli)
     if names := ", ".join(map(str, cli.commands)):
-        yield from _made(made, "command", names, lambda test: test not in CALLING)
-        why = "what they do is not tried here: say in CommandConformance with which arguments they may be called"
-        yield _not_looked_at("command", names, "its calls", why)
+        looked_at = [test for test in rules_of(CommandConformance) if test not in CALLING]
+        yield from _made(made, "command", names, looked_at.__contains__)
+        why = "what they do is not tried here, since nobody has said with which arguments they may be called"
+        yield _needs(CommandConformance, "command", names, "its calls", why=why, looked_at=looked_at)
     else:
         yield from _made(made, "command", "register_commands", lambda test: test == "test_commands_are_added")
 
@@ -182,8 +192,14 @@ def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
     made = _with(ToolConformance, make_tools=lambda _: [tool], cases=cases)
     yield from _made(made, "tool", tool.name, lambda test: computes or test in _OF_TOOLS)
     if not computes:
-        say = "say calls that succeed in the `cases` of ToolConformance"
-        yield _not_looked_at("tool", tool.name, "its calls", f"{why}; {say}")
+        yield _needs(
+            ToolConformance,
+            "tool",
+            tool.name,
+            "its calls",
+            why=f"{why}; `cases` says calls that succeed",
+            looked_at=_OF_TOOLS,
+        )
 
 
 def _there(plugin: str) -> str:

@@ -44,6 +44,8 @@ class Finding:
         holds: Whether it holds; None where it was not looked at.
         sentence: What the rule is about; where it does not hold, what is wrong and what to do; where it was not looked
             at, why.
+        rules: How many rules it stands for: more than 1 where none of them was looked at, for the same reason.
+        needs: The class of `becket.testing` that a test of yours is to inherit from, so that they are; or empty.
     """
 
     kind: Kind
@@ -51,8 +53,10 @@ class Finding:
     rule: str
     holds: bool | None
     sentence: str
+    rules: int = 1
+    needs: str = ""
 
-    def to_json(self) -> dict[str, str | bool | None]:
+    def to_json(self) -> dict[str, str | int | bool | None]:
         """The finding as a JSON object."""
         return asdict(self)
 

@@ -46,12 +46,16 @@ def as_table(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _sum(findings: Sequence[Finding]) -> str:
-    counts = {mark: sum(finding.holds is holds for finding in findings) for holds, mark in _MARKS.items()}
+    counts = {mark: sum(one.rules for one in findings if one.holds is holds) for holds, mark in _MARKS.items()}
     told = [f"{counts['yes']} hold"]
     if broken := counts["NO"]:
         told.append(f"{broken} {'does' if broken == 1 else 'do'} not")
     if unseen := counts["-"]:
         told.append(f"{unseen} {'was' if unseen == 1 else 'were'} not looked at")
+    needy = [one for one in findings if one.needs]
+    if needed := sum(one.rules for one in needy):
+        classes = " and ".join(dict.fromkeys(one.needs for one in needy))
+        told[-1] += f"; {needed} {'needs' if needed == 1 else 'need'} an example of yours: subclass {classes}"
     return f"{', '.join(told)}."
 
 

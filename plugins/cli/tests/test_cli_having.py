@@ -383,6 +383,25 @@ def test_a_plugin_is_installed_shown_and_uninstalled_by_any_name(becket: Any, tm
     assert "no installed plugin has the name 'rain'" in stderr
 
 
+PIP = """
+import os, sys
+print("pip was given", *sys.argv[1:], file=sys.stderr)
+raise SystemExit(3)
+"""
+
+
+def test_pip_is_told_to_say_what_is_wrong_alone_and_called_by_its_name(becket: Any, tmp_path: Path) -> None:
+    """Without `--quiet` it says of each requirement that it is satisfied; what failed is pip, and not `python3`."""
+    (becket.site / "pip").mkdir()
+    (becket.site / "pip" / "__init__.py").touch()
+    (becket.site / "pip" / "__main__.py").write_text(PIP)
+    becket.env["PATH"] = str(tmp_path)  # where no uv is
+    ended = becket("install", "becket-rain")
+    assert ended.returncode == 1
+    assert "pip was given install --quiet becket-rain\n" in ended.stderr
+    assert ended.stderr.endswith("becket: pip has failed, with the exit code 3\n")
+
+
 def test_what_the_command_needs_is_not_uninstalled(becket: Any) -> None:
     ended = becket("uninstall", "console")
     assert ended.returncode == 3

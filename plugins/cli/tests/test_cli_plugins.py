@@ -95,6 +95,27 @@ def test_a_broken_plugin_is_named_once_and_spoils_nothing(becket: Any, source: s
         assert "-p no:broken" in said
 
 
+def test_several_broken_plugins_are_named_in_one_line(becket: Any) -> None:
+    """What is said in each run is not to hide what the run says; 'becket doctor' is asked why."""
+    for name in ("one", "two", "three"):
+        becket.install(name, "import not_there_at_all")
+    ran = becket("run", "-q", "-m", "fake:hello", "hi")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("becket: 3 plugins are left out: ")
+    assert line.endswith("; 'becket doctor' says why")
+    assert all(name in line for name in ("one", "two", "three"))
+    assert ran.stdout == "Hello, world.\n"
+    assert "\n3 problems, " in becket("doctor").stdout
+
+
+def test_with_tracebacks_each_broken_plugin_has_its_own(becket: Any) -> None:
+    for name in ("one", "two"):
+        becket.install(name, "import not_there_at_all")
+    said = becket("run", "-q", "--traceback", "-m", "fake:hello", "hi").stderr
+    assert said.count("ModuleNotFoundError: No module named 'not_there_at_all'\n") == 2
+    assert said.count(" is left out: ") == 2
+
+
 def test_a_blocked_plugin_is_not_spoken_of(becket: Any) -> None:
     becket.install("broken", "import not_there_at_all")
     assert becket("run", "-q", "-p", "no:broken", "-m", "fake:hello", "hi").stderr == ""

@@ -49,7 +49,7 @@ def install(names: Sequence[str], *, folders: Sequence[str] = (), upgrade: bool 
         complain(installer.remark)
     before = _stamped()
     options = [*([installer.upgrade] if upgrade else []), *(part for folder in folders for part in ("-e", folder))]
-    code = _run([*installer.install, *options, *names])
+    code = _run(installer.name, [*installer.install, *options, *names])
     if code != OK:
         return code
     changed = {distribution for distribution, *_ in _stamped() - before}
@@ -81,7 +81,7 @@ def uninstall(names: Sequence[str]) -> int:
     installer = found(distributions, remove=True)
     if installer.remark:
         complain(installer.remark)
-    code = _run([*installer.uninstall, *distributions])
+    code = _run(installer.name, [*installer.uninstall, *distributions])
     if code != OK:
         return code
     left = {one.distribution: one for one in _plugins() if one.distribution in distributions}
@@ -159,7 +159,7 @@ def _name_in(requirement: str) -> str:
     return requirement[:end]
 
 
-def _run(command: Sequence[str]) -> int:
+def _run(name: str, command: Sequence[str]) -> int:
     """Run an installer, with the command shown; what it says is its own to say."""
     complain(f"running: {shlex.join(command)}")
     sys.stdout.flush()
@@ -168,7 +168,7 @@ def _run(command: Sequence[str]) -> int:
         complain("interrupted")
         return INTERRUPTED
     if code != 0:
-        complain(f"{os.path.basename(command[0])} has failed, with the exit code {code}")  # noqa: PTH119  a text
+        complain(f"{name} has failed, with the exit code {code}")
         return FAILED
     return OK
 

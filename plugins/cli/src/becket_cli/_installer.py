@@ -26,12 +26,14 @@ class Installer:
     """What installs into this environment.
 
     Attributes:
+        name: What people call it.
         install: The command, to which the names are added.
         upgrade: The option that has it take the newest version.
         uninstall: The command, to which the names are added.
         remark: What whoever installs ought to know, or empty.
     """
 
+    name: str
     install: tuple[str, ...]
     upgrade: str
     uninstall: tuple[str, ...]
@@ -56,6 +58,7 @@ def found(names: Sequence[str], *, remove: bool) -> Installer:
     if uv and (_made_by_uv(prefix) or not has_pip):
         at = ("--python", sys.executable)
         return Installer(
+            name="uv",
             install=(uv, "pip", "install", *at),
             upgrade="--upgrade",
             uninstall=(uv, "pip", "uninstall", *at),
@@ -63,7 +66,12 @@ def found(names: Sequence[str], *, remove: bool) -> Installer:
         )
     if has_pip:
         pip = (sys.executable, "-m", "pip")
-        return Installer(install=(*pip, "install"), upgrade="--upgrade", uninstall=(*pip, "uninstall", "--yes"))
+        return Installer(
+            name="pip",
+            install=(*pip, "install", "--quiet"),  # of each requirement it would say that it is satisfied; errors stay
+            upgrade="--upgrade",
+            uninstall=(*pip, "uninstall", "--quiet", "--yes"),
+        )
     raise ConfigError(
         f"there is no installer for the environment {sys.prefix}: it has no pip, and there is no uv on the PATH; run "
         f"{shlex.join([sys.executable, '-m', 'ensurepip'])}, or install uv"

@@ -109,18 +109,22 @@ def _allowed(names: Sequence[str], config: Config) -> Sequence[str]:
 
 
 def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
-    """Say which plugins could not be used, once each, and what to do about it.
+    """Say which plugins could not be used, once each, and what to do about it; of several their names, in one line.
 
     Not those that are not configured, or not rightly: the one is no fault, the other is told with the configuration.
     """
-    for plugin in plugins:
-        if plugin.status == "quarantined" and not isinstance(plugin.error, ConfigError):
-            complain(
-                f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. "
-                f"Upgrade or uninstall it, or hide it with -p no:{plugin.name}",
-                plugin.error,
-                state=state,
-            )
+    broken = [one for one in plugins if one.status == "quarantined" and not isinstance(one.error, ConfigError)]
+    if len(broken) > 1 and not state.traceback:
+        names = ", ".join(plugin.name for plugin in broken)
+        complain(f"{len(broken)} plugins are left out: {names}; 'becket doctor' says why")
+        return
+    for plugin in broken:
+        complain(
+            f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. "
+            f"Upgrade or uninstall it, or hide it with -p no:{plugin.name}",
+            plugin.error,
+            state=state,
+        )
 
 
 def canonical(name: str) -> str:

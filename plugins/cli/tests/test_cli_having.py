@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from becket import ConfigError
+from becket_cli._install import uninstall
 from becket_cli._installer import found
 
 if TYPE_CHECKING:
@@ -407,6 +408,42 @@ def test_what_the_command_needs_is_not_uninstalled(becket: Any) -> None:
     assert ended.returncode == 3
     assert "becket-console is needed by becket-cli" in ended.stderr
     assert "running" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["becket", "becket_cli"])
+def test_becket_itself_is_no_plugin_and_no_other_is_suggested_in_its_place(becket: Any, name: str) -> None:
+    becket.install("rm", TOOL.format(name="t"))
+    ended = becket("uninstall", name)
+    assert ended.returncode == 3
+    assert f"{name!r} is becket itself, and no plugin; to remove it, " in ended.stderr
+    assert "becket-cli becket" in ended.stderr
+    assert "did you mean" not in ended.stderr
+
+
+def test_a_distribution_that_is_no_plugin_is_said_to_be_none(becket: Any) -> None:
+    becket.install("plugy", TOOL.format(name="t"))
+    ended = becket("uninstall", "Pluggy")
+    assert ended.returncode == 3
+    assert "the distribution 'Pluggy' is no plugin" in ended.stderr
+    assert "did you mean" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("uv-receipt.toml", "run: uv tool uninstall becket-cli"),
+        ("pipx_metadata.json", "run: pipx uninstall becket-cli"),
+    ],
+)
+def test_a_tool_is_removed_by_what_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, says: str
+) -> None:
+    prefix = tmp_path / "becket-cli"
+    prefix.mkdir()
+    (prefix / file).write_text("")
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    with pytest.raises(ConfigError, match=says):
+        uninstall(["becket"])
 
 
 @pytest.mark.parametrize("arguments", [("install", "--", "--index-url=x"), ("install",), ("uninstall", "--", "-r")])

@@ -125,6 +125,7 @@ def _distribution(name: str, plugins: Sequence[Plugin]) -> str:
         return (exact or meant)[0]
     if meant:
         raise ConfigError(f"{name!r} is a name of plugins of {' and '.join(meant)}; name one of these")
+    _refuse_no_plugin(name)
     import difflib
 
     aliases = sorted({alias for plugin in plugins for alias in plugin.aliases})
@@ -132,6 +133,33 @@ def _distribution(name: str, plugins: Sequence[Plugin]) -> str:
     known = ", ".join(plugin.name for plugin in plugins) or "none"
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {known}"
     raise ConfigError(f"no installed plugin has the name {name!r}{hint}")
+
+
+def _refuse_no_plugin(name: str) -> None:
+    """Refuse the name of a distribution that is installed, and no plugin: no other name was meant.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if canonical(name) in _OURS:
+        raise ConfigError(f"{name!r} is becket itself, and no plugin; {_without_becket()}")
+    from importlib_metadata import distributions
+
+    if any(canonical(one.metadata["Name"] or "") == canonical(name) for one in distributions() if one.metadata):
+        raise ConfigError(
+            f"the distribution {name!r} is no plugin, and 'becket uninstall' removes plugins alone; remove it with the "
+            f"installer of the environment {sys.prefix}"
+        )
+
+
+def _without_becket() -> str:
+    """How becket itself is removed."""
+    if os.path.isfile(os.path.join(sys.prefix, "uv-receipt.toml")):  # noqa: PTH113, PTH118  texts
+        return f"to remove it, with its plugins, run: uv tool uninstall {os.path.basename(sys.prefix)}"  # noqa: PTH119  a text
+    if os.path.isfile(os.path.join(sys.prefix, "pipx_metadata.json")):  # noqa: PTH113, PTH118  texts
+        return f"to remove it, with its plugins, run: pipx uninstall {os.path.basename(sys.prefix)}"  # noqa: PTH119  a text
+    command = found(_OURS, remove=True).uninstall
+    return f"to remove it, uninstall its plugins, and then run: {shlex.join([*command, *reversed(_OURS)])}"
 
 
 def _refuse_needed(distributions: Sequence[str]) -> None:

@@ -226,7 +226,8 @@ class PluginSet:
             same.mark(**{name: getattr(entry.plugin, name) for name in _OF_CANDIDATE})
         else:
             self._reject(
-                entry, f"it is the same object as {same.plugin.name!r} of {same.plugin.title}, which is in use"
+                entry,
+                f"it is the same object as {same.plugin.name!r} of {same.plugin.title}, which is in use; uninstall one",
             )
 
     def _register(self, entry: Entry) -> None:

@@ -56,7 +56,6 @@ def test_a_plugin_that_cannot_be_imported_is_shown_from_its_own_code_on(becket: 
             {},
             "no hook 'register_tool'; did you mean 'register_tools'?",
         ),
-        (TOOL.format(name="t"), {"requires": "becket>=9"}, "it asks for becket >=9, and this is becket 0.1.0"),
         ("", {}, "it implements no hook and holds no tool"),
         ("def f(:", {}, "SyntaxError"),
         (
@@ -65,7 +64,7 @@ def test_a_plugin_that_cannot_be_imported_is_shown_from_its_own_code_on(becket: 
             "its register_commands failed: OSError: no luck",
         ),
     ],
-    ids=["misspelt hook", "another becket", "nothing in it", "no Python", "its commands"],
+    ids=["misspelt hook", "nothing in it", "no Python", "its commands"],
 )
 def test_what_is_left_out_is_a_problem_with_its_reason(
     becket: Any, doctor: Any, source: str, more: dict[str, str], says: str
@@ -75,7 +74,43 @@ def test_what_is_left_out_is_a_problem_with_its_reason(
     (one,) = found["quarantined"]
     assert code == 1
     assert says in one["what"]
-    assert "becket uninstall" in one["do"] or "uninstall it" in one["do"]
+    assert "uninstall it" in one["do"]
+
+
+def _another_becket(becket: Any) -> None:
+    becket.install("broken", TOOL.format(name="t"), requires="becket>=9")
+
+
+def _later_api(becket: Any) -> None:
+    becket.install("broken", TOOL.format(name="t"))
+    (becket.site / "becket_broken-1.0.dist-info" / "entry_points.txt").write_text("[becket.v2]\nx = becket_broken\n")
+
+
+def _no_module(becket: Any) -> None:
+    becket.install("broken", "")
+    (becket.site / "becket_broken.py").unlink()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (_another_becket, "it asks for becket >=9, and this is becket 0.1.0; upgrade one of the two."),
+        (_later_api, "it speaks version 2 of the plugin API, and this becket speaks 1; upgrade becket."),
+        (_no_module, "reinstall or uninstall becket-broken."),
+    ],
+    ids=["another becket", "a later API", "no module"],
+)
+def test_where_the_reason_says_what_to_do_no_other_advice_is_given(
+    becket: Any, doctor: Any, breaks: Any, says: str
+) -> None:
+    breaks(becket)
+    code, found = doctor()
+    (one,) = found["quarantined"]
+    assert (code, one["do"]) == (1, "")
+    assert one["what"].endswith(says)
+    told = becket("tools").stderr
+    assert f"{says} -p no:" in told
+    assert "Upgrade or uninstall" not in told
 
 
 def test_an_editable_install_whose_folder_is_gone_is_an_orphan(becket: Any, doctor: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from becket import ConfigError, __version__, hookspecs
 
 from becket_cli._findings import Finding, ended
-from becket_cli._plugins import canonical
+from becket_cli._plugins import canonical, has_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +72,7 @@ def _quarantined(plugin: Plugin, problems: Sequence[str]) -> Iterator[Finding]:
                 do=f"Write that into your becket.toml, or leave it out there: block = [{json.dumps(plugin.name)}].",
             )
         return
-    kind, more, do = "quarantined", "", _mend(plugin)
+    kind, more, do = "quarantined", "", "" if has_advice(plugin) else _mend(plugin)
     if _lies_here(plugin):
         kind = "untrusted"
         do = "Delete it, or run becket elsewhere; what is yours can be installed properly ('becket install FOLDER')."
@@ -100,9 +100,9 @@ def _is_told(plugin: Plugin, differences: Sequence[str]) -> bool:
 
 
 def _mend(plugin: Plugin) -> str:
-    """What mends a plugin that cannot be used."""
+    """What mends a plugin whose own code has failed."""
     lacking = plugin.error.name if isinstance(plugin.error, ModuleNotFoundError) else None
-    first = f"Install what has the module {lacking!r}, upgrade" if lacking and not _of(plugin, lacking) else "Upgrade"
+    first = f"Install what has the module {lacking!r}, upgrade" if lacking else "Upgrade"
     return (
         f"{first} the plugin ('becket install -U {plugin.distribution}'), uninstall it, or leave it out: "
         f"-p no:{plugin.name}, or block = [{json.dumps(plugin.name)}] in your becket.toml."
@@ -113,11 +113,6 @@ def _lies_here(plugin: Plugin) -> bool:
     """Whether a plugin was refused since its distribution lies in the working directory."""
     folder = os.path.dirname(os.path.realpath(plugin.metadata or ""))  # noqa: PTH120  texts
     return plugin.error is None and folder == os.path.realpath(".")
-
-
-def _of(plugin: Plugin, module: str) -> bool:
-    """Whether a module is the plugin's own."""
-    return f"{plugin.value.partition(':')[0].strip()}.".startswith(f"{module}.")
 
 
 def _gone_source(plugin: Plugin) -> str:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from becket_cli._exits import State
 
-__all__ = ["build", "built", "canonical", "configured", "ended", "tell_all", "tell_left_out", "tell_unknown"]
+__all__ = [
+    "build",
+    "built",
+    "canonical",
+    "configured",
+    "ended",
+    "has_advice",
+    "is_orphan",
+    "tell_all",
+    "tell_left_out",
+    "tell_unknown",
+]
 
 
 def built(state: State, *, tell: bool = True, lenient: bool = False, project: bool = True) -> Runtime:
@@ -119,12 +130,25 @@ def tell_left_out(plugins: Iterable[Plugin], state: State) -> None:
         complain(f"{len(broken)} plugins are left out: {names}; 'becket doctor' says why")
         return
     for plugin in broken:
+        hidden = f"-p no:{plugin.name}"
+        do = f"{hidden} hides it" if has_advice(plugin) else f"Upgrade or uninstall it, or hide it with {hidden}"
         complain(
-            f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. "
-            f"Upgrade or uninstall it, or hide it with -p no:{plugin.name}",
-            plugin.error,
-            state=state,
+            f"plugin {plugin.name!r} ({plugin.title}) is left out: {plugin.reason}. {do}", plugin.error, state=state
         )
+
+
+def has_advice(plugin: Plugin) -> bool:
+    """Whether the reason why a plugin is left out says what to do, as where becket has refused to import it.
+
+    Where the plugin's own code has failed it does not.
+    """
+    return plugin.error is None or is_orphan(plugin)
+
+
+def is_orphan(plugin: Plugin) -> bool:
+    """Whether the module that a plugin's entry point names is itself not there."""
+    module = plugin.error.name if isinstance(plugin.error, ModuleNotFoundError) else None
+    return bool(module) and f"{plugin.value.partition(':')[0].strip()}.".startswith(f"{module}.")
 
 
 def canonical(name: str) -> str:

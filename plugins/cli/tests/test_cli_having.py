@@ -124,6 +124,22 @@ def test_every_name_of_a_plugin_blocks_it(becket: Any, name: str) -> None:
     assert "IMPORTED" not in ended.stderr
 
 
+@pytest.mark.parametrize("where", ["variable", "file"])
+def test_a_name_that_blocks_nothing_is_said_each_time_the_plugins_are_listed(becket: Any, where: str) -> None:
+    own = becket.site.parent / "config" / "becket" / "becket.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('block = ["fakee"]\n' if where == "file" else "")
+    if where == "variable":
+        becket.env["BECKET_PLUGINS"] = "no:fakee"
+    settle(becket)
+    for _ in range(2):  # and not from an index the second time
+        ended = becket("plugins")
+        assert ended.returncode == 0
+        place = "BECKET_PLUGINS" if where == "variable" else str(own)
+        assert f"'fakee' under 'block' in {place} blocks nothing: no plugin has that name" in ended.stderr
+        assert ended.stderr.count("blocks nothing") == 1
+
+
 def test_the_variable_blocks_too_and_deny_wins(becket: Any) -> None:
     becket.install("one", LOUD)
     becket.env["BECKET_PLUGINS"] = "no:one"

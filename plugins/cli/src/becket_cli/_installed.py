@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from becket_cli._exits import OK, complain
 from becket_cli._lists import show
-from becket_cli._plugins import built, ended
+from becket_cli._plugins import built, ended, tell_idle_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def _found(state: State) -> tuple[Sequence[Plugin], int]:
     if usual and not state.traceback and (known := recall(state.config)) is not None:
         return known, OK
     runtime = built(state, tell=state.traceback, lenient=True)
-    if usual:
+    if not tell_idle_blocks(runtime, state) and usual:  # an index would have nothing to say of them
         remember(runtime, state.config)
     return runtime.plugins, ended(runtime)
 

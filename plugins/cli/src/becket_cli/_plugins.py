@@ -28,6 +28,7 @@ __all__ = [
     "has_advice",
     "is_orphan",
     "tell_all",
+    "tell_idle_blocks",
     "tell_left_out",
     "tell_unknown",
 ]
@@ -158,7 +159,27 @@ def canonical(name: str) -> str:
 
 def tell_unknown(block: Iterable[str], plugins: Sequence[Plugin]) -> None:
     """Say which names of the block list block nothing: a misspelled one would go unnoticed."""
-    for name in block:
-        if not any(canonical(name) in plugin.aliases for plugin in plugins):
-            known = ", ".join(plugin.name for plugin in plugins) or "none"
-            complain(f"-p no:{name} blocks nothing: no plugin has that name. Installed plugins: {known}")
+    _tell_idle((f"-p no:{name}" for name in _idle(block, plugins)), plugins)
+
+
+def tell_idle_blocks(runtime: Runtime, state: State) -> bool:
+    """Say the same of the names that the configuration and `BECKET_PLUGINS` block, and whether there are any.
+
+    Only where somebody looks at the plugins: the file may be for other environments as well, that have what it names.
+    """
+    if state.no_plugins:
+        return False
+    idle = [name for name in _idle(runtime.config.block, runtime.plugins) if name not in state.block]
+    _tell_idle((f"{name!r} under 'block' in {runtime.config.origin('block')}" for name in idle), runtime.plugins)
+    return bool(idle)
+
+
+def _idle(block: Iterable[str], plugins: Iterable[Plugin]) -> list[str]:
+    aliases = {alias for plugin in plugins for alias in plugin.aliases}
+    return [name for name in block if canonical(name) not in aliases]
+
+
+def _tell_idle(said: Iterable[str], plugins: Iterable[Plugin]) -> None:
+    known = ", ".join(plugin.name for plugin in plugins) or "none"
+    for one in said:
+        complain(f"{one} blocks nothing: no plugin has that name. Installed plugins: {known}")

@@ -349,6 +349,24 @@ def test_an_object_that_is_missing_is_named(installed: Site) -> None:
     assert isinstance(half.error, AttributeError)
 
 
+@pytest.mark.parametrize("attribute", ["", ":plugin"])
+def test_a_module_that_has_taken_the_place_of_a_plugin_is_named_by_its_file(
+    installed: Site, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, attribute: str
+) -> None:
+    """As one in the working directory does, under `python -c`."""
+    module = installed.install("shadowed", HOOK.format(name="works"), attribute=attribute)
+    other = tmp_path_factory.mktemp("here") / f"{module}.py"
+    other.write_text("")
+    monkeypatch.syspath_prepend(other.parent)
+    reason = quarantined(installed.runtime(), "shadowed").reason
+    assert reason.endswith(f"; its module was imported from {other}")
+
+
+def test_a_module_that_lies_where_its_distribution_does_is_not_named_by_its_file(installed: Site) -> None:
+    installed.install("empty", "")
+    assert "imported from" not in quarantined(installed.runtime(), "empty").reason
+
+
 def test_a_plugin_that_the_host_has_passed_and_that_cannot_be_used_is_said_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

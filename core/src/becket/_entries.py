@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import sys
 import time
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from becket._hookimpls import Hook
     from becket.discovery import Candidate
 
-__all__ = ["Entry", "of_candidate", "of_object", "orphaned", "said", "timed"]
+__all__ = ["Entry", "imported_from", "of_candidate", "of_object", "orphaned", "said", "timed"]
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +91,19 @@ def orphaned(plugin: Plugin, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
         return f"its module {module!r} is not there: {said(error)}; reinstall or uninstall {plugin.distribution}"
     return ""
+
+
+def imported_from(plugin: Plugin) -> str:
+    """What to say where a plugin's module has come from another folder than its distribution lies in, or empty.
+
+    A module of its name that is earlier on the path, as in the working directory, takes its place.
+    """
+    module = sys.modules.get(plugin.value.partition(":")[0].strip())
+    file = getattr(module, "__file__", None)
+    if plugin.metadata is None or not isinstance(file, str):
+        return ""
+    folder = os.path.join(os.path.realpath(os.path.dirname(plugin.metadata)), "")  # noqa: PTH118, PTH120  texts
+    return "" if os.path.realpath(file).startswith(folder) else f"; its module was imported from {file}"
 
 
 def said(error: BaseException) -> str:

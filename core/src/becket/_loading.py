@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from becket._entries import Entry, of_candidate, of_object, orphaned, said, timed
+from becket._entries import Entry, imported_from, of_candidate, of_object, orphaned, said, timed
 from becket._hookimpls import Hook, call, hooks_of
 from becket._log import logger
 from becket._table import RUN_HOOKS, HookTable, Implementation
@@ -215,7 +215,8 @@ class PluginSet:
                 doing = "made: it is a class, and is called without arguments"
                 entry.loaded = entry.loaded()
         except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plugin must not take the host down
-            self._reject(entry, orphaned(entry.plugin, error) or f"it could not be {doing}: {said(error)}", error)
+            why = f"it could not be {doing}: {said(error)}{imported_from(entry.plugin)}"
+            self._reject(entry, orphaned(entry.plugin, error) or why, error)
         return entry.usable
 
     def _collapse(self, entry: Entry, same: Entry) -> None:
@@ -235,7 +236,7 @@ class PluginSet:
             entry.hooks = hooks_of(entry.loaded, entry.plugin.name)
         except Exception as error:  # noqa: BLE001  attributes of any object are looked at: anything may be raised
             entry.loaded = None
-            self._reject(entry, f"it could not be registered: {said(error)}", error)
+            self._reject(entry, f"it could not be registered: {said(error)}{imported_from(entry.plugin)}", error)
         else:
             entry.mark(hooks=tuple(HookInfo(*of) for of in sorted({(hook.name, hook.when) for hook in entry.hooks})))
             if self.check and (why := self.check.surplus(entry.plugin)):

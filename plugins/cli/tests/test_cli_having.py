@@ -250,6 +250,7 @@ def test_a_list_of_plugins_that_differ_from_the_lock_is_shown_and_no_success(
     assert ended.stdout
     assert "IMPORTED" not in ended.stderr
     assert "becket: the installed plugins are not those of the lock " in ended.stderr
+    assert ended.stderr.count("its files are not those that were locked") == 1
     assert "the configuration is wrong" not in ended.stderr
 
 

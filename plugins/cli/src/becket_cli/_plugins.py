@@ -62,7 +62,8 @@ def tell_all(runtime: Runtime, state: State, *, tell: bool, lenient: bool) -> No
     if runtime.lock_problem:
         complain(runtime.lock_problem)
     if tell:
-        tell_left_out(runtime.plugins, state)
+        told = runtime.lock_problem  # names those that it is about, and why
+        tell_left_out((one for one in runtime.plugins if not told or f"{one.title}: {one.reason}" not in told), state)
     if not state.no_plugins:
         tell_unknown(state.block, runtime.plugins)
 

@@ -213,6 +213,18 @@ def test_models_are_listed_one_a_line_for_other_programs(becket: Any) -> None:
     assert any(line.split()[:3] == ["fake:hello", "no", "becket-fake"] for line in lines)
 
 
+def test_a_default_among_several_is_none(becket: Any) -> None:
+    """A run without a model is refused then; for programs it stays the provider's default."""
+    becket.install("listing", LISTING)
+    own = "from becket import hookimpl\nfrom becket.testing import ScriptedProvider, text\n@hookimpl\n"
+    becket.install(
+        "more", f"{own}def register_providers(): return [ScriptedProvider(text('x'), name='more', model='m')]"
+    )
+    shown = {line.split()[0]: line.split()[1] for line in becket("models").stdout.splitlines()}
+    assert (shown["listing:large"], shown["more:m"], shown["fake:hello"]) == ("ambiguous", "ambiguous", "no")
+    assert {row["name"]: row["default"] for row in json.loads(becket("models", "--json").stdout)}["more:m"] is True
+
+
 def test_a_provider_that_cannot_list_its_models_does_not_hide_the_others(becket: Any) -> None:
     becket.install(
         "mute",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 import pytest
 from becket_dev._names import Names, becket_range, check_free
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -40,6 +37,7 @@ def test_everything_follows_from_one_name(given: str, names: Names) -> None:
         ("3d", "'3d' cannot be a name in Python"),
         ("becket-3d", "'3d' cannot be a name in Python"),
         ("becket", "becket's own name"),
+        ("OpenAI_server", "becket-openai-server is a package of becket's own"),
         ("x" * 65, "65 characters"),
         ("tool", "the module of the tool"),
         ("len", "the module of the tool"),
@@ -50,6 +48,15 @@ def test_what_could_not_be_imported_or_installed_is_refused(given: str, why: str
         Names.of(given, "tool")
 
 
+def test_no_package_of_becket_s_own_is_made() -> None:
+    """Not even where it is not installed."""
+    own = [path.parent.name for path in (Path(__file__).parents[3] / "plugins").glob("*/pyproject.toml")]
+    assert "wire" in own
+    for name in own:
+        with pytest.raises(click.UsageError, match=f"becket-{name} is a package of becket's own"):
+            Names.of(name, "provider")
+
+
 def test_a_class_may_be_called_like_a_function() -> None:
     """Only a tool is a function of that name."""
     assert Names.of("print", "sink").cls == "Print"
@@ -58,9 +65,7 @@ def test_a_class_may_be_called_like_a_function() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "why"),
     [
-        ("console", "tool", "a plugin 'console' already, of becket-console "),
         ("calculator", "tool", "a tool 'calculator' already, of becket-tools "),
-        ("anthropic", "sink", "a plugin 'anthropic' already"),
         ("ollama", "provider", "a provider 'ollama' already, of becket-openai "),
         ("events", "wire", "a wire 'events' already, of becket-serve "),
     ],
@@ -69,6 +74,17 @@ def test_what_is_installed_keeps_its_name(name: str, kind: str, why: str) -> Non
     """A plugin's name for every kind, and the name of a thing for things of its kind."""
     with pytest.raises(click.UsageError, match=why):
         check_free(Names.of(name, kind), kind)  # type: ignore[arg-type]  one of them
+
+
+def test_a_plugin_that_is_installed_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every kind, and however its name is written."""
+    info = tmp_path / "acme_forecast-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-forecast\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[becket]\nDay_Ahead = json\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(click.UsageError, match=r"a plugin 'Day_Ahead' already, of acme-forecast 2\.0;"):
+        check_free(Names.of("day-ahead", "sink"), "sink")
 
 
 def test_a_module_that_is_there_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from becket import ListingProvider, ModelInfo, Provider, Runtime, Tool
 
-__all__ = ["echo", "models", "models_of", "show", "tools"]
+__all__ = ["ambiguous", "echo", "models", "models_of", "show", "tools"]
 
 Row = dict[str, Any]
 
@@ -139,6 +139,13 @@ def _model(name: str, plugin: str, provider: Provider, model: ModelInfo) -> Row:
         "default": bool(model.name) and model.name == provider.default_model,
         "description": model.description,
     }
+
+
+def ambiguous(rows: list[Row], runtime: Runtime) -> list[Row]:
+    """The models as a table shows them: where several providers have a default, a run without a name has none."""
+    if sum(bool(entry.item.default_model) for entry in runtime.providers.contributions()) < 2:  # noqa: PLR2004  more than one
+        return rows
+    return [row | {"default": "ambiguous" if row["default"] else False} for row in rows]
 
 
 def _known(provider: Provider) -> Sequence[ModelInfo]:

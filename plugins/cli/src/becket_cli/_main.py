@@ -191,8 +191,9 @@ def models_command(ctx: click.Context, /, *, provider: str | None, as_json: bool
     from becket_cli._plugins import built, ended
 
     runtime = built(ctx.ensure_object(State), lenient=True)
+    rows = _lists.models(runtime) if provider is None else _lists.models_of(runtime, provider)
     _lists.show(
-        _lists.models(runtime) if provider is None else _lists.models_of(runtime, provider),
+        rows if as_json else _lists.ambiguous(rows, runtime),
         {"MODEL": "name", "DEFAULT": "default", "PLUGIN": "plugin", "DESCRIPTION": "description"},
         as_json=as_json,
         otherwise="there is no model; install a plugin that has one, such as becket-local" + _LEFT_OUT

@@ -27,6 +27,30 @@ _LONGEST: Final = 64
 
 _PREFIX: Final = "becket-"
 
+_OWN: Final = frozenset(
+    {
+        "agui",
+        "aisdk",
+        "anthropic",
+        "cli",
+        "console",
+        "dev",
+        "fallback",
+        "google",
+        "guard",
+        "journal",
+        "local",
+        "openai",
+        "openai-server",
+        "otel",
+        "serve",
+        "tools",
+        "websocket",
+        "wire",
+    }
+)
+"""The names of becket's own packages, which need not be installed here for another of that name to do harm."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
 
@@ -65,6 +89,8 @@ class Names:
             raise click.UsageError(f"{identifier!r} cannot be a name in Python, and the {kind} is to have it.")
         if name == "becket":
             raise click.UsageError("'becket' is becket's own name; choose another one.")
+        if name in _OWN:
+            raise click.UsageError(f"{_PREFIX}{name} is a package of becket's own; choose another name.")
         if len(name) > _LONGEST:
             raise click.UsageError(f"{name!r} has {len(name)} characters, and models take names of {_LONGEST}.")
         if kind == "tool" and (hasattr(builtins, identifier) or identifier == "tool"):

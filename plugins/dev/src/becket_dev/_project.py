@@ -26,6 +26,7 @@ _FILES: Final = {
     "src/{{module}}/py.typed": "",
     "tests/test_{{identifier}}.py": "{{kind}}/test.py",
     ".github/workflows/test.yml": "every/test.yml",
+    ".gitignore": "every/gitignore",
 }
 """The template of each file; none for one that is empty."""
 

@@ -1,4 +1,4 @@
-"""A file that has changed is loaded in a process of its own first: one that does not end there, or ends it, is harmless."""
+"""A file that has changed is loaded in a process of its own first, so that one without an end harms no server."""
 
 from __future__ import annotations
 
@@ -69,9 +69,10 @@ class Trial:
             self._process.stdin.close()
         if code == _TRIED:
             return
-        told = f"it ends the process that imports it, with the {'signal' if code and code < 0 else 'exit code'} {code and abs(code)}"
-        if code is None:
-            told = f"it was still being imported after {self._seconds():.0f} s"
+        told = f"it was still being imported after {self._seconds():.0f} s"
+        if code is not None:
+            by = f"the signal {-code}" if code < 0 else f"the exit code {code}"
+            told = f"it ends the process that imports it, with {by}"
         raise PluginError(f"{self._source.path.name} cannot be used: {told}", plugin=self._source.module)
 
     def _seconds(self) -> float:

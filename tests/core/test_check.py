@@ -160,6 +160,37 @@ def test_a_file_is_checked(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["shouting.py"]
 
 
+@pytest.mark.parametrize("given", ["tools.py", "./tools.py", "{folder}/tools.py", "../{name}/tools.py"])
+def test_a_file_is_what_its_path_says(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an installed plugin has its name, as becket-tools is called `tools`."""
+    (tmp_path / "tools.py").write_text(GOOD, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    findings = check(given.format(folder=tmp_path, name=tmp_path.name))
+    assert {(found.kind, found.name) for found in findings} == {("plugin", "tools"), ("tool", "shout")}
+
+
+def test_a_project_is_not_the_installed_plugin_of_that_name(tmp_path: Path) -> None:
+    entries = '[project.entry-points.becket]\ntools = "tools"\n'
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'p'\n{entries}", encoding="utf-8")
+    (tmp_path / "tools.py").write_text(GOOD, encoding="utf-8")
+    assert {found.name for found in check(tmp_path)} == {"tools", "shout"}
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("json.py", r"there is another module 'json' \(it comes with Python\); give the file .*json.py another name"),
+        ("turtle.py", r"there is another module 'turtle' \(it comes with Python\)"),
+        ("anyio.py", r"there is another module 'anyio' \(.*anyio.__init__.py\)"),
+        ("a.b.py", r"a.b.py cannot be a module; it takes a name such as weather.py"),
+    ],
+)
+def test_a_file_that_nobody_would_get_under_its_name_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(GOOD, encoding="utf-8")
+    with pytest.raises(ConfigError, match=why):
+        check(tmp_path / name)
+
+
 def test_a_project_is_checked_with_all_its_plugins(tmp_path: Path) -> None:
     entries = '[project.entry-points.becket]\none = "one_plugin"\ntwo = "two_plugin:Two"\n'
     (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'p'\n{entries}", encoding="utf-8")

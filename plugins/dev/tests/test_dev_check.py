@@ -122,3 +122,10 @@ def test_what_is_no_plugin_is_a_wrong_command_line(
     done = check(*arguments)
     assert done.exit_code == 2
     assert why in done.stderr
+
+
+def test_a_file_of_a_name_that_is_taken_is_refused_as_dev_does(tmp_path: Path) -> None:
+    (tmp_path / "json.py").touch()
+    done = check(str(tmp_path / "json.py"))
+    assert done.exit_code == 2
+    assert "there is another module 'json' (it comes with Python); give the file another name" in done.stderr

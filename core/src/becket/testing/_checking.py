@@ -39,6 +39,7 @@ from becket.wires import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from importlib.machinery import ModuleSpec
 
     from becket.log import EventLog
     from becket.sinks import Sink
@@ -56,7 +57,8 @@ _OF_SINKS: Final = frozenset({"test_it_is_named", "test_an_argument_is_taken_or_
 
 def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     """What comes of each rule, as the fields of a `Finding`; before each what `begins`."""
-    yield from _made(_with(PluginConformance, plugin=value, import_seconds=import_seconds), "plugin", value)
+    contract = _with(PluginConformance, plugin=value, _value=value, import_seconds=import_seconds)
+    yield from _made(contract, "plugin", value)
     try:
         runtime = Runtime(plugins=[loaded(value)], discover=False)
     except (Exception, SystemExit):  # noqa: BLE001  what it raises when it is imported was told above
@@ -202,24 +204,35 @@ def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
         )
 
 
-def _there(plugin: str) -> str:
-    """What the plugin is imported as.
+def _there(plugin: str, file: str = "", *, module_only: bool = False) -> str:
+    """What the plugin is imported as; of a file, and of a project, no installed plugin that has this name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none; or the file is not what is imported under its name.
     """
-    value = resolved(plugin)
+    value = plugin if module_only else resolved(plugin)
     module = value.partition(":")[0].strip()
     try:
-        there = find_spec(module) is not None
+        spec = find_spec(module)
     except (ImportError, ValueError):
-        there = False
-    if not there:
+        spec = None
+    if file:
+        _check_file(file, module, spec)
+    elif spec is None:
         raise ConfigError(
             f"there is no plugin {plugin!r}: none that is installed has that name, and there is no module {module!r}; "
             f"'becket plugins' lists what is installed"
         )
     return value
+
+
+def _check_file(file: str, module: str, spec: ModuleSpec | None) -> None:
+    """Refuse one that a program would not get when it imports a module of this name."""
+    if spec is None:
+        raise ConfigError(f"{file} cannot be a module; it takes a name such as weather.py")
+    origin = "it comes with Python" if module in sys.stdlib_module_names else spec.origin or "it is a folder"
+    if not (origin == file or (os.path.exists(origin) and os.path.samefile(origin, file))):  # noqa: PTH110, PTH121  strings
+        raise ConfigError(f"there is another module {module!r} ({origin}); give the file {file} another name")
 
 
 def main() -> None:
@@ -236,7 +249,8 @@ def main() -> None:
             out.flush()
 
         try:
-            for line in findings(_there(asked["plugin"]), asked["import_seconds"]):
+            there = _there(asked["plugin"], asked.get("file", ""), module_only=asked.get("module", False))
+            for line in findings(there, asked["import_seconds"]):
                 tell(line)
             tell({"done": True})
         except ConfigError as error:

@@ -88,6 +88,8 @@ def check(
     values, folders = _given(os.fspath(plugin))
     own = [] if python else sys.path  # of another interpreter it is that one's own
     asked = {
+        "file": os.path.abspath(plugin) if os.fspath(plugin).endswith(".py") else "",  # noqa: PTH100  no link is followed
+        "module": bool(folders),
         "plugins": values,
         "path": [*map(os.path.abspath, (*path, *folders)), *own],
         "import_seconds": import_seconds,

@@ -70,6 +70,9 @@ class PluginConformance(Contract):
     patience: float = 10.0
     """Seconds that a run of a few events may take."""
 
+    _value: str = ""
+    """What is imported, where it is known: `plugin` is the name of none that is installed then."""
+
     # -- importing and registering, in a process of its own ------------------------------------------------------------
 
     def test_it_is_imported_quickly(self) -> None:
@@ -159,7 +162,7 @@ class PluginConformance(Contract):
         if not self.plugin:
             raise missing(self, "plugin")
         if self._key not in _SEEN:
-            value = resolved(self.plugin)
+            value = self._value or resolved(self.plugin)
             _SEEN[self._key] = observed(value, table=self.table, path=sys.path, patience=_PROCESS)
         return _SEEN[self._key]
 
@@ -184,7 +187,7 @@ class PluginConformance(Contract):
         must(not touched, f"{self.plugin}: {doing} does what is for its first use: {touched}")
 
     def _runtime(self) -> Runtime:
-        item = loaded(resolved(self.plugin))
+        item = loaded(self._value or resolved(self.plugin))
         name = item.__name__ if isinstance(item, ModuleType) else type(item).__name__
         config = Config.of({"plugins": {name: self.table}}) if self.table else None
         try:

@@ -126,6 +126,10 @@ def check_command(ctx: click.Context, *, plugin: str, no_tests: bool, json: bool
 
     if plugin == "." and not Path("pyproject.toml").is_file():
         raise click.UsageError("there is no pyproject.toml here; give the folder of a project, a file, or a name.", ctx)
+    if plugin.endswith(".py") and Path(plugin).is_file():
+        from becket_dev._source import SourceFile
+
+        SourceFile.of(Path(plugin))
     try:
         findings = check(plugin)
     except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -98,8 +99,8 @@ SLOW = "import time\nend = time.process_time() + 0.15\nwhile time.process_time()
 HOLD = "    import threading; threading.Event().wait(0.5)\n"
 
 FAULTS: list[tuple[str, str, str]] = [
-    ("import nowhere", "test_it_is_imported_quickly", "could not be imported: ModuleNotFoundError: No module named"),
-    ("raise SystemExit(3)", "test_it_is_imported_quickly", "could not be imported: SystemExit: 3"),
+    ("import nowhere", "test_it_can_be_imported", "could not be imported: ModuleNotFoundError: No module named"),
+    ("raise SystemExit(3)", "test_it_can_be_imported", "could not be imported: SystemExit: 3"),
     (SLOW + TOOL, "test_it_is_imported_quickly", r"importing it takes [\d.]+ s of CPU time, and may take 0.1 s"),
     (
         TOOL + "open(__file__ + '.txt', 'w').close()",
@@ -184,7 +185,11 @@ FAULTS: list[tuple[str, str, str]] = [
         "test_a_decision_fails_closed",
         "approve_tool gives None for a call whose arguments could not be read",
     ),
-    (HOOK + "def system_prompts(): ...", "test_a_context_may_tell_more", "cannot be used: .* there is no hook"),
+    (
+        HOOK + "def register_tools():\n    import sys\n    return [1] if 'becket.testing' in sys.modules else []",
+        "test_a_context_may_tell_more",
+        "cannot be used: .* its register_tools failed",
+    ),
 ]
 
 
@@ -239,14 +244,42 @@ def test_a_plugin_that_ends_its_process_is_told(folder: Path) -> None:
     kit = Kit(
         written(folder, "ends", "import os, sys; sys.__stderr__.write('bye'); sys.__stderr__.flush(); os._exit(3)")
     )
-    with pytest.raises(AssertionError, match="the process that imports it ended with 3: bye"):
-        kit.test_it_is_registered()
+    with pytest.raises(AssertionError, match="it could not be imported: the process ended with 3: bye"):
+        kit.test_it_can_be_imported()
 
 
-def test_a_plugin_that_never_ends_is_told(folder: Path) -> None:
+def test_an_import_that_never_ends_is_told(folder: Path) -> None:
     name = written(folder, "waits", "import threading; threading.Event().wait()")
-    with pytest.raises(AssertionError, match="importing it did not end within"):
-        importing.observed(name, table={}, path=sys.path, patience=0.5)
+    seen = importing.observed(name, table={}, path=sys.path, patience=0.5)
+    assert seen["importing"]["error"] == "it did not end within 0.5 s"
+
+
+def test_a_registration_that_never_ends_is_told(folder: Path) -> None:
+    """That it was imported before is known all the same; what it writes past `sys.stdout` is nothing of that."""
+    source = f"import os\nos.write(1, b'{{}}\\n')\n{HOOK}def register_tools():\n    while True: pass"
+    seen = importing.observed(written(folder, "turns", source), table={}, path=sys.path, patience=5)
+    assert (seen["importing"]["error"], seen["registering"]["error"]) == ("", "it did not end within 5 s")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("source", "first", "why"),
+    [
+        ("raise ValueError", "test_it_can_be_imported", "it cannot be imported"),
+        (HOOK + "def register_tolls(): ...", "test_it_is_registered", "it cannot be registered"),
+    ],
+)
+async def test_what_depends_on_a_rule_that_is_broken_is_not_looked_at(
+    source: str, first: str, why: str, folder: Path
+) -> None:
+    """One failure says it; what becket says of a plugin that is left out is nothing that the plugin has printed."""
+    kit = Kit(written(folder, f"depends_{first}", source))
+    rules = list(rules_of(Kit))
+    with pytest.raises(AssertionError):
+        await held(kit, first)
+    for rule in rules[rules.index(first) + 1 :]:
+        with pytest.raises(unittest.SkipTest, match=why):
+            await held(kit, rule)
 
 
 @pytest.mark.parametrize("name", ["becket-tools", "tools", "becket_tools"])
@@ -341,8 +374,11 @@ def test_the_program_writes_what_it_has_seen(
     monkeypatch.setattr(sys, "addaudithook", lambda hook: None)
     asked = {"plugin": plugin, "table": table, "path": sys.path}
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(asked)))
+    monkeypatch.setattr(logging.getLogger("becket"), "handlers", [])  # put back, with what is told to others
+    monkeypatch.setattr(logging.getLogger("becket"), "propagate", True)
     importing.main()
-    seen = json.loads(capsys.readouterr().out)
+    first, second = capsys.readouterr().out.splitlines()
+    seen = {**json.loads(first), **json.loads(second)}
     assert seen["importing"]["error"].startswith(error)
     assert bool(seen["importing"]["error"]) == bool(error)
     assert seen["importing"]["changed"] == ([] if error else ["it prints 'loaded'"])

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from unittest import SkipTest
 
 import anyio
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["findings", "main"]
 
+_C = TypeVar("_C", bound="Contract")
+
 _OF_TOOLS: Final = frozenset({"test_a_model_can_be_told_of_it", "test_what_a_call_does_is_stated"})
 """Tests of tools that need no call."""
 
@@ -60,6 +62,7 @@ def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     contract = _with(PluginConformance, plugin=value, _value=value, import_seconds=import_seconds)
     yield from _made(contract, "plugin", value)
     try:
+        contract.test_it_can_be_imported()
         runtime = Runtime(plugins=[loaded(value)], discover=False)
     except (Exception, SystemExit):  # noqa: BLE001  what it raises when it is imported was told above
         return
@@ -102,8 +105,8 @@ def _calling(made: Callable[[RunInfo], EventLog]) -> Callable[[object, RunInfo],
     return lambda _, run: made(run)
 
 
-def _with(contract: type[Contract], **members: Any) -> Contract:
-    made: Contract = type(contract.__name__, (contract,), members)()
+def _with(contract: type[_C], **members: Any) -> _C:
+    made: _C = type(contract.__name__, (contract,), members)()
     return made
 
 

@@ -54,6 +54,10 @@ _KINDS: Final = {
 
 _PROGRAM: Final = "import runpy, sys; runpy.run_path(sys.argv[1])['main']()"
 
+_PHASES: Final = (b'{"importing": ', b'{"registering": ')
+_TAIL: Final = 2000
+"""Characters of what a process has said at its end, that are told."""
+
 _CODE: Final = (".py", ".pyc", ".pyi")
 _METADATA: Final = (".dist-info", ".egg-info")
 
@@ -81,28 +85,30 @@ class Observed(TypedDict):
 def observed(plugin: str, *, table: Mapping[str, Any], path: Sequence[str], patience: float) -> Observed:
     """What happens while a plugin is imported and registered, in a process of its own.
 
-    Raises:
-        AssertionError: The process ended otherwise, or did not end in time.
+    That the process ends otherwise, or does not end in time, is the error of the phase in which it is then.
     """
     asked = json.dumps({"plugin": plugin, "table": dict(table), "path": list(path)})
     try:
         done = subprocess.run(  # noqa: S603  our own program
             [sys.executable, "-P", "-c", _PROGRAM, __file__],
-            input=asked,
+            input=asked.encode(),
             capture_output=True,
-            text=True,
-            encoding="utf-8",
             timeout=patience,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise AssertionError(f"{plugin}: importing it did not end within {patience:g} s") from None
-    try:
-        found: Observed = json.loads(done.stdout)
-    except ValueError:
-        said = (done.stderr or done.stdout).strip()
-        raise AssertionError(f"{plugin}: the process that imports it ended with {done.returncode}: {said}") from None
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()[-_TAIL:]
+        told, ended = done.stdout, f"the process ended with {done.returncode}: {said}"
+    except subprocess.TimeoutExpired as expired:
+        told, ended = expired.output or b"", f"it did not end within {patience:g} s"
+    found: Observed = {"importing": _unseen(ended), "registering": _unseen(ended), "adds": []}
+    for line in told.splitlines():
+        if line.startswith(_PHASES):  # what a plugin writes past sys.stdout is none of them
+            found.update(json.loads(line))
     return found
+
+
+def _unseen(error: str) -> Phase:
+    return {"seconds": 0.0, "touched": [], "changed": [], "error": error}
 
 
 class Ear:
@@ -176,7 +182,7 @@ def _state() -> dict[str, object]:
 
 @contextlib.contextmanager
 def _phase(ear: Ear) -> Iterator[Phase]:
-    seen: Phase = {"seconds": 0.0, "touched": [], "changed": [], "error": ""}
+    seen = _unseen("")
     before, threads, ear.touched = _state(), {*threading.enumerate()}, {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -210,24 +216,35 @@ def main() -> None:
     """Look at the plugin that standard input names, and write what was seen to standard output."""
     asked = json.load(sys.stdin)
     sys.path[:] = asked["path"]
+    import logging
+
     import becket
 
     for name in becket.__all__:  # what a plugin may import of becket is not counted
         getattr(becket, name)
     becket.Runtime(discover=False)
+    logger = logging.getLogger("becket")  # what becket says of a plugin, the plugin has not printed
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
     ear, adds, loaded = Ear(), [], None
     if asked["table"]:  # which becket has pydantic read
         becket.warm_up()
     sys.addaudithook(ear.hear)
     with _phase(ear) as importing:
         loaded = _loaded(asked["plugin"])
+    _tell({"importing": importing})  # what follows may not come to its end
     with _phase(ear) as registering:
         for _ in range(2 if loaded is not None else 0):
             config = _config(becket, loaded, asked["table"])
             (plugin,) = becket.Runtime(plugins=[loaded], discover=False, config=config).plugins
             adds.append({kind: list(names) for kind, names in plugin.adds.items()})
             registering["error"] = plugin.reason
-    json.dump({"importing": importing, "registering": registering, "adds": adds}, sys.stdout)
+    _tell({"registering": registering, "adds": adds})
+
+
+def _tell(seen: Mapping[str, object]) -> None:
+    sys.stdout.write(f"{json.dumps(seen)}\n")
+    sys.stdout.flush()
 
 
 def _config(becket: Any, loaded: Any, table: Mapping[str, Any]) -> Any:

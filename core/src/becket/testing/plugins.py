@@ -75,10 +75,13 @@ class PluginConformance(Contract):
 
     # -- importing and registering, in a process of its own ------------------------------------------------------------
 
+    def test_it_can_be_imported(self) -> None:
+        """Its module, and what its entry point points at, are there; nothing is raised, and it comes to an end."""
+        error = self._seen()["importing"]["error"]
+        must(not error, f"{self.plugin}: it could not be imported: {error}")
+
     def test_it_is_imported_quickly(self) -> None:
         """Every program that has it installed waits for it at its start: what is heavy is imported when it is used."""
-        seen = self._observed()["importing"]
-        must(not seen["error"], f"{self.plugin}: it could not be imported: {seen['error']}")
         self._check_seconds("importing", "importing it")
 
     def test_importing_it_touches_nothing(self) -> None:
@@ -97,6 +100,7 @@ class PluginConformance(Contract):
 
     def test_registering_it_is_quick_and_touches_nothing(self) -> None:
         """The hooks `register_...` make what they give, and no more: to connect and to load is for its first use."""
+        self._registered()
         self._check_seconds("registering", "registering it twice")
         seen = self._observed()["registering"]
         self._check_touched(seen, "registering it")
@@ -104,7 +108,7 @@ class PluginConformance(Contract):
 
     def test_it_gives_the_same_again(self) -> None:
         """Every runtime of a process asks anew, and has the same."""
-        first, *rest = self._observed()["adds"] or [{}]
+        first, *rest = self._registered()["adds"]
         for again in rest:
             must(again == first, f"{self.plugin}: a runtime is given {first}, and the next one {again}")
 
@@ -159,6 +163,20 @@ class PluginConformance(Contract):
     # -- how the tests use it ------------------------------------------------------------------------------------------
 
     def _observed(self) -> Observed:
+        """What was seen of it; a test of one that cannot be imported ends here."""
+        seen = self._seen()
+        if seen["importing"]["error"]:
+            not_looked_at("it cannot be imported")
+        return seen
+
+    def _registered(self) -> Observed:
+        """As `_observed`; a test of one that cannot be registered ends here too."""
+        seen = self._observed()
+        if seen["registering"]["error"]:
+            not_looked_at("it cannot be registered")
+        return seen
+
+    def _seen(self) -> Observed:
         if not self.plugin:
             raise missing(self, "plugin")
         if self._key not in _SEEN:
@@ -187,6 +205,7 @@ class PluginConformance(Contract):
         must(not touched, f"{self.plugin}: {doing} does what is for its first use: {touched}")
 
     def _runtime(self) -> Runtime:
+        self._registered()
         item = loaded(self._value or resolved(self.plugin))
         name = item.__name__ if isinstance(item, ModuleType) else type(item).__name__
         config = Config.of({"plugins": {name: self.table}}) if self.table else None

@@ -127,6 +127,7 @@ def test_the_smallest_plugin_builds_installs_and_is_found(tmp_path: Path) -> Non
     assert "shout" in listed
     use = "import becket\nprint(becket.default_runtime().tool('shout')('hi'))"
     assert run(sys.executable, "-c", use, cwd=tmp_path, PYTHONPATH=site) == "HI\n"
+    run(sys.executable, "-m", "becket_cli", "check", project, cwd=tmp_path)  # which fails where a rule does not hold
 
 
 def test_the_plugin_of_the_tutorial_is_installed_tested_and_used(tmp_path: Path) -> None:

@@ -297,6 +297,19 @@ def test_an_installed_plugin_that_must_not_be_loaded_is_told(folder: Path) -> No
         resolved("becket-later")
 
 
+def test_a_name_that_two_distributions_have_is_told_with_both(folder: Path) -> None:
+    """Neither is taken without a word; by the name of its distribution each can be had."""
+    for name in ("becket-same-one", "becket-same-two"):
+        module = name.replace("-", "_")
+        info = folder / f"{module}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[becket]\nsame = {module}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="becket-same-one 1 and becket-same-two 1 each have a plugin that 'same'"):
+        resolved("same")
+    assert resolved("becket-same-two") == "becket_same_two"
+
+
 # -- the program that looks at a plugin, in this process, where coverage sees it ---------------------------------------
 
 

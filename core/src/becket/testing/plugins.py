@@ -234,19 +234,30 @@ def resolved(plugin: str) -> str:
     """What the entry point of this name points at, where one is installed; else `plugin` itself.
 
     Raises:
-        ConfigError: It was installed, and must not be loaded.
+        ConfigError: It was installed, and must not be loaded; or several distributions have one of this name.
     """
     from becket._names import canonical
     from becket.discovery import discover
     from becket.plugins import Plugin
 
+    asked, named = canonical(plugin), []
     for found in discover(VERSION):
         known = Plugin(found.name, found.distribution, found.version, found.value)
-        if plugin == found.value or canonical(plugin) in known.aliases:
-            if found.refusal:
-                raise ConfigError(f"{plugin} must not be loaded: {found.refusal}")
-            return found.value
-    return plugin
+        if plugin == found.value or asked in known.aliases:
+            named.append(found)
+    # A distribution's name is what tells two plugins of one name apart, and so means that distribution alone.
+    named = [found for found in named if canonical(found.distribution) == asked] or named
+    if not named:
+        return plugin
+    if len({found.value for found in named}) > 1 and len({found.distribution for found in named}) > 1:
+        those = " and ".join(f"{found.distribution} {found.version}" for found in named)
+        raise ConfigError(
+            f"{those} each have a plugin that {plugin!r} may stand for; give the name of the one that is meant, as "
+            f"{named[0].distribution}"
+        )
+    if named[0].refusal:
+        raise ConfigError(f"{plugin} must not be loaded: {named[0].refusal}")
+    return named[0].value
 
 
 def loaded(value: str) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from becket import ConfigError
-from becket.testing import Finding, SocketWireConformance, check
+from becket.testing import Finding, SocketWireConformance, ToolConformance, check
 from becket.testing import _checking as checking
 from becket.testing._contract import rules_of
 from becket.testing._examples import example
@@ -248,6 +248,31 @@ def test_a_check_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         False,
         "the process did not end within 3 s at: plugin holds: runs go on with it",
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["def slow() -> int:\n    'Wait.'\n    stop.wait()", "async def slow() -> int:\n    'Wait.'\n    stop.wait(0.3)"],
+)
+def test_a_call_that_does_not_end_breaks_one_rule(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread, which is left behind, and on the event loop, which cannot be cancelled then."""
+    name = f"slow_{'async' in body}"
+    source = f"import threading\nfrom becket import tool\nstop = threading.Event()\n@tool(effect='none')\n{body}\n"
+    (tmp_path / f"{name}.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(ToolConformance, "patience", 0.2)
+    findings = [Finding(**line) for line in checking.findings(name, 5.0) if "holds" in line]
+    sys.modules[name].stop.set()
+    assert [(found.rule, found.sentence) for found in findings if found.holds is False] == [
+        ("its calls", "called with {}, which was made up, it does not end within 0.2 s")
+    ]
+
+
+def test_a_thread_that_a_call_has_left_does_not_hold_the_check_up(tmp_path: Path) -> None:
+    thread = "threading.Thread(target=threading.Event().wait).start()"
+    source = f"{GOOD}\nimport sys, threading\nif 'becket.testing' in sys.modules: {thread}"
+    (tmp_path / "left.py").write_text(source, "utf-8")
+    assert False not in {found.holds for found in check(tmp_path / "left.py", timeout=60)}
 
 
 def test_a_process_that_says_nothing_is_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,23 @@ from becket.testing._watch import Steps
 from becket.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from becket.tools import AnyTool
 
-__all__ = ["LaterContext", "backends", "called", "cancelled_at", "context_of"]
+__all__ = ["LaterContext", "backends", "called", "cancelled_at", "context_of", "within"]
+
+
+@contextmanager
+def within(seconds: float, what: str) -> Iterator[None]:
+    """Cancel the block after that time, and say so: a `TimeoutError` says nothing, and may be one of the block's own.
+
+    Raises:
+        AssertionError: It was cancelled.
+    """
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    must(not scope.cancelled_caught, f"{what}: it did not end within {seconds:g} s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from becket.testing.wires import WireConformance
 from becket.wires import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from importlib.machinery import ModuleSpec
 
     from becket.log import EventLog
@@ -59,10 +59,10 @@ _OF_SINKS: Final = frozenset({"test_it_is_named", "test_an_argument_is_taken_or_
 
 def findings(value: str, import_seconds: float) -> Iterator[dict[str, Any]]:
     """What comes of each rule, as the fields of a `Finding`; before each what `begins`."""
-    contract = _with(PluginConformance, plugin=value, _value=value, import_seconds=import_seconds)
-    yield from _made(contract, "plugin", value)
+    own = _with(PluginConformance, plugin=value, _value=value, import_seconds=import_seconds)
+    yield from _made(own, "plugin", value)
     try:
-        contract.test_it_can_be_imported()
+        own.test_it_can_be_imported()
         runtime = Runtime(plugins=[loaded(value)], discover=False)
     except (Exception, SystemExit):  # noqa: BLE001  what it raises when it is imported was told above
         return
@@ -186,9 +186,11 @@ def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
     """Only what computes is called: nobody has said that the others may be."""
     why = f"its effect is {tool.effect!r}, so it is not called here"
     arguments = example(tool.spec.schema)
+    ends = True
     if computes := tool.effect == "none" and tool.effect_is_fixed:
+        yield {"begins": f"tool {tool.name}: its calls"}
         try:
-            anyio.run(called, tool, arguments, context_of(tool, None))
+            computes = ends = anyio.run(_ends, tool, arguments)
         except ToolError as error:
             computes, why = False, f"called with {arguments!r}, which was made up, it raises ToolError: {error}"
         except Exception:  # noqa: BLE001, S110  the tests tell it
@@ -196,7 +198,10 @@ def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
     cases = {tool.name: [arguments]} if computes else {}
     made = _with(ToolConformance, make_tools=lambda _: [tool], cases=cases)
     yield from _made(made, "tool", tool.name, lambda test: computes or test in _OF_TOOLS)
-    if not computes:
+    if not ends:  # said once: each of the tests of calls would wait as long
+        said = f"called with {arguments!r}, which was made up, it does not end within {ToolConformance.patience:g} s"
+        yield {"kind": "tool", "name": tool.name, "rule": "its calls", "holds": False, "sentence": said}
+    elif not computes:
         yield _needs(
             ToolConformance,
             "tool",
@@ -205,6 +210,14 @@ def _of_tool(tool: AnyTool) -> Iterator[dict[str, Any]]:
             why=f"{why}; `cases` says calls that succeed",
             looked_at=_OF_TOOLS,
         )
+
+
+async def _ends(tool: AnyTool, arguments: Mapping[str, Any]) -> bool:
+    """Whether a call comes to its end in time, by the clock: what keeps the event loop cannot be cancelled."""
+    started = anyio.current_time()
+    with anyio.move_on_after(ToolConformance.patience):
+        await called(tool, arguments, context_of(tool, None))
+    return anyio.current_time() - started < ToolConformance.patience
 
 
 def _there(plugin: str, file: str = "", *, module_only: bool = False) -> str:

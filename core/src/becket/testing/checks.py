@@ -29,6 +29,9 @@ __all__ = ["Finding", "Kind", "check"]
 Kind: TypeAlias = Literal["plugin", "tool", "provider", "sink", "policy", "mask", "log", "wire", "command"]
 """What was looked at."""
 
+_PROGRAM: Final = "import os; from becket.testing._checking import main; main(); os._exit(0)"
+"""It waits for no thread that a call which did not end has left."""
+
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "APPDATA")
 """Variables that say where a user's own files are."""
 
@@ -131,7 +134,7 @@ def _checked(asked: Mapping[str, Any], python: str | None, timeout: float) -> It
     with tempfile.TemporaryDirectory(prefix="becket-check-", ignore_cleanup_errors=True) as home:
         environment = {**os.environ, **dict.fromkeys(_HOMES, home), "BECKET_CACHE": "0"}
         with subprocess.Popen(  # noqa: S603  our own program
-            [python or sys.executable, "-P", "-c", "from becket.testing._checking import main; main()"],
+            [python or sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

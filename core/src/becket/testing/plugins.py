@@ -9,8 +9,6 @@ import sys
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from becket._table import RUN_HOOKS
 from becket.config import Config
 from becket.content import Message, Text, ToolCall, ToolResult
@@ -21,6 +19,7 @@ from becket.policies import Ask, Deny
 from becket.providers import ModelRequest
 from becket.runtime import VERSION, Runtime
 from becket.testing._blocking import kept_at
+from becket.testing._calling import within
 from becket.testing._contract import Contract, missing, must, not_looked_at
 from becket.testing._importing import observed
 from becket.testing._model_calls import as_failures
@@ -117,7 +116,7 @@ class PluginConformance(Contract):
     async def test_runs_go_on_with_it(self) -> None:
         """In runs of several kinds: none of its hooks fails."""
         for name in _RUNS:
-            with anyio.fail_after(self.patience):
+            with within(self.patience, f"{self.plugin}: a run of the scenario {name!r}"):
                 run = await self._run(name)
             failed = [event for event in run.events if isinstance(event, PluginFailed)]
             must(not failed, f"{self.plugin}: a hook fails in a run of the scenario {name!r}: {failed}")

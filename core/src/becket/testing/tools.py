@@ -15,7 +15,7 @@ from becket.errors import ToolError
 from becket.events import ToolFinished
 from becket.runtime import Runtime
 from becket.testing._blocking import kept_at
-from becket.testing._calling import LaterContext, backends, called, cancelled_at, context_of
+from becket.testing._calling import LaterContext, backends, called, cancelled_at, context_of, within
 from becket.testing._contract import Contract, missing, must, not_looked_at
 from becket.testing._model_calls import as_failures, events_of
 from becket.testing._watch import Watch
@@ -121,7 +121,7 @@ class ToolConformance(Contract):
         for tool, arguments in self._calls():
             provider = ScriptedProvider(calls((tool.name, dict(arguments))), text("Done."))
             agent = Agent(provider, [tool], approver=lambda _: True, runtime=Runtime(discover=False))
-            with anyio.fail_after(self.patience):
+            with within(self.patience, f"{_shown(tool, arguments)}, in a run"):
                 events, error = await events_of(agent, "Go on.", context=self.context)
             must(error is None, f"{_shown(tool, arguments)}: the run fails: {error!r}")
             (result,) = [event.result for event in events if isinstance(event, ToolFinished)]
@@ -211,7 +211,8 @@ class ToolConformance(Contract):
         self, tool: AnyTool, arguments: Mapping[str, Any], kind: type[ToolContext[Any]] = ToolContext
     ) -> object:
         more = ", with a context that tells more" if kind is LaterContext else ""
-        with as_failures(f"{_shown(tool, arguments)}{more}"), anyio.fail_after(self.patience):
+        shown = f"{_shown(tool, arguments)}{more}"
+        with as_failures(shown), within(self.patience, shown):
             return await called(tool, arguments, context_of(tool, self.context, kind))
 
     async def _raised(self, tool: AnyTool, arguments: Mapping[str, Any]) -> Exception | None:
@@ -223,9 +224,9 @@ class ToolConformance(Contract):
         return None
 
     async def _cancelled(self, tool: AnyTool, arguments: Mapping[str, Any], wait: int) -> bool:
-        context = context_of(tool, self.context)
-        with anyio.fail_after(self.patience):
-            return await cancelled_at(wait, lambda: called(tool, arguments, context), _shown(tool, arguments))
+        context, shown = context_of(tool, self.context), _shown(tool, arguments)
+        with within(self.patience, f"{shown}, cancelled at its wait {wait}"):
+            return await cancelled_at(wait, lambda: called(tool, arguments, context), shown)
 
 
 def _shown(tool: AnyTool, arguments: Mapping[str, Any]) -> str:

@@ -298,6 +298,21 @@ async def test_a_tool_that_breaks_the_contract_is_found(kit: Kit, rule: str, sai
         await held(kit, rule)
 
 
+@pytest.mark.parametrize("rule", ["test_a_run_has_its_result", "test_many_calls_go_on_at_once"])
+async def test_a_call_that_does_not_end_is_told_with_its_time(rule: str) -> None:
+    """In words: the text of a TimeoutError is empty."""
+
+    @tool(effect="none")
+    async def waits() -> None:
+        """Wait."""
+        await anyio.sleep_forever()
+
+    kit = Kit(waits)
+    kit.patience = 0.1
+    with pytest.raises(AssertionError, match=r"waits\(\).*: it did not end within 0.1 s"):
+        await held(kit, rule)
+
+
 def test_every_test_of_the_contract_finds_a_fault() -> None:
     assert {rule for _, rule, _ in FAULTS} == set(rules_of(ToolConformance))
 

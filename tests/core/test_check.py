@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from becket import ConfigError
-from becket.testing import Finding, SocketWireConformance, ToolConformance, check
+from becket.testing import Finding, SocketWireConformance, ToolConformance, check, checks
 from becket.testing import _checking as checking
 from becket.testing._contract import rules_of
 from becket.testing._examples import example
@@ -273,6 +273,15 @@ def test_a_thread_that_a_call_has_left_does_not_hold_the_check_up(tmp_path: Path
     source = f"{GOOD}\nimport sys, threading\nif 'becket.testing' in sys.modules: {thread}"
     (tmp_path / "left.py").write_text(source, "utf-8")
     assert False not in {found.holds for found in check(tmp_path / "left.py", timeout=60)}
+
+
+def test_what_takes_long_is_said_while_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_PAUSE", 0.5)
+    hold = "import sys, threading\nif 'becket.testing' in sys.modules: threading.Event().wait()"
+    (tmp_path / "waits.py").write_text(f"{GOOD}\n{hold}", "utf-8")
+    places: list[str] = []
+    check(tmp_path / "waits.py", timeout=5, waiting=places.append)
+    assert places[-1] == "plugin waits: runs go on with it"
 
 
 def test_a_process_that_says_nothing_is_told(tmp_path: Path) -> None:

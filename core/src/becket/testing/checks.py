@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from becket.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["Finding", "Kind", "check"]
 
@@ -31,6 +32,9 @@ Kind: TypeAlias = Literal["plugin", "tool", "provider", "sink", "policy", "mask"
 
 _PROGRAM: Final = "import os; from becket.testing._checking import main; main(); os._exit(0)"
 """It waits for no thread that a call which did not end has left."""
+
+_PAUSE: Final = 5.0
+"""Seconds after which it is said what is being looked at."""
 
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "APPDATA")
 """Variables that say where a user's own files are."""
@@ -71,6 +75,7 @@ def check(
     import_seconds: float = 0.5,
     timeout: float = 120.0,
     python: str | None = None,
+    waiting: Callable[[str], object] | None = None,
 ) -> list[Finding]:
     """Check a plugin, and what it contributes, against their contracts.
 
@@ -81,6 +86,7 @@ def check(
         import_seconds: Seconds of CPU time that importing a plugin may take.
         timeout: Seconds after which the check is given up; what was found by then is told.
         python: The interpreter of the environment that the plugin is installed in, which has becket; None for this one.
+        waiting: Called each few seconds with what is being looked at.
 
     Returns:
         What came of each rule, in the order in which they were looked at. Never empty.
@@ -97,7 +103,7 @@ def check(
         "path": [*map(os.path.abspath, (*path, *folders)), *own],
         "import_seconds": import_seconds,
     }
-    found = [finding for value in values for finding in _checked({**asked, "plugin": value}, python, timeout)]
+    found = [finding for value in values for finding in _checked({**asked, "plugin": value}, python, timeout, waiting)]
     if not found:
         raise ConfigError(f"there is nothing to check in {os.fspath(plugin)}: no entry point of the group 'becket'")
     return found
@@ -129,7 +135,9 @@ def _of_project(folder: Path) -> tuple[list[str], list[str]]:
     return [*declared.values()], [str(folder / "src"), str(folder)]
 
 
-def _checked(asked: Mapping[str, Any], python: str | None, timeout: float) -> Iterator[Finding]:
+def _checked(
+    asked: Mapping[str, Any], python: str | None, timeout: float, waiting: Callable[[str], object] | None
+) -> Iterator[Finding]:
     """The findings of the program that makes the tests, as far as it came."""
     with tempfile.TemporaryDirectory(prefix="becket-check-", ignore_cleanup_errors=True) as home:
         environment = {**os.environ, **dict.fromkeys(_HOMES, home), "BECKET_CACHE": "0"}
@@ -142,7 +150,7 @@ def _checked(asked: Mapping[str, Any], python: str | None, timeout: float) -> It
             env=environment,
         ) as process:
             try:
-                told, said = process.communicate(json.dumps(asked).encode(), timeout)
+                told, said = _ended(process, json.dumps(asked).encode(), timeout, waiting or (lambda _: None))
                 ended = f"ended with {process.returncode}"
             except subprocess.TimeoutExpired:
                 process.kill()
@@ -157,7 +165,36 @@ def _checked(asked: Mapping[str, Any], python: str | None, timeout: float) -> It
         raise ConfigError(lines[-1]["unknown"])
     yield from (Finding(**line) for line in lines if "holds" in line)
     if not lines or "done" not in lines[-1]:
-        at = lines[-1].get("begins", lines[-1].get("rule", "")) if lines else "the beginning"
+        at = _place(told)
         tail = said.decode(errors="replace").strip()[-2000:]
         sentence = f"the process {ended} at: {at}{f'; it said: {tail}' if tail else ''}"
         yield Finding("plugin", asked["plugin"], "the check comes to its end", holds=False, sentence=sentence)
+
+
+def _ended(
+    process: subprocess.Popen[bytes], asked: bytes, timeout: float, waiting: Callable[[str], object]
+) -> tuple[bytes, bytes]:
+    """What it has told and said at its end; what is told before that is kept for it.
+
+    Raises:
+        TimeoutExpired: It takes longer than `timeout`.
+    """
+    given: bytes | None = asked
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        try:
+            return process.communicate(given, min(left, _PAUSE))
+        except subprocess.TimeoutExpired as expired:
+            if left <= _PAUSE:
+                raise
+            given = None
+            waiting(_place(expired.output or b""))
+
+
+def _place(told: bytes) -> str:
+    """What was begun last."""
+    whole = [line for line in told.splitlines() if line.endswith(b"}")]
+    last = json.loads(whole[-1]) if whole else {"begins": "the beginning"}
+    place: str = last.get("begins", last.get("rule", ""))
+    return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -131,7 +132,7 @@ def check_command(ctx: click.Context, *, plugin: str, no_tests: bool, json: bool
 
         SourceFile.of(Path(plugin))
     try:
-        findings = check(plugin)
+        findings = check(plugin, waiting=_tell_waiting if sys.stderr.isatty() else None)
     except ConfigError as error:
         raise click.UsageError(str(error), ctx) from error
     folder = Path(plugin)
@@ -146,6 +147,10 @@ def check_command(ctx: click.Context, *, plugin: str, no_tests: bool, json: bool
         for line in as_table(findings):
             click.echo(line)
     ctx.exit(1 if any(finding.holds is False for finding in findings) else 0)
+
+
+def _tell_waiting(place: str) -> None:
+    click.echo(f"still looking at {place}", err=True)
 
 
 def _tell_adds(source: SourceFile, module: ModuleType) -> None:

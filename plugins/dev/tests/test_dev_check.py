@@ -9,7 +9,7 @@ import click
 import pytest
 from becket.testing import Finding
 from becket_dev._checking import as_json, as_table
-from becket_dev._commands import check_command
+from becket_dev._commands import _tell_waiting, check_command
 from becket_dev._names import Names
 from becket_dev._project import make, rendered
 from click.testing import CliRunner, Result
@@ -129,3 +129,9 @@ def test_a_file_of_a_name_that_is_taken_is_refused_as_dev_does(tmp_path: Path) -
     done = check(str(tmp_path / "json.py"))
     assert done.exit_code == 2
     assert "there is another module 'json' (it comes with Python); give the file another name" in done.stderr
+
+
+def test_what_takes_long_is_told_apart_from_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    _tell_waiting("plugin x: it can be imported")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "still looking at plugin x: it can be imported\n")

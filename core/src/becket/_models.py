@@ -13,7 +13,7 @@ from becket._gone import gone
 from becket._values import clean_text
 from becket._yielded import Yielded
 from becket.effects import ModelAnswer
-from becket.errors import PluginError, ProtocolError, ProviderError
+from becket.errors import BecketError, PluginError, ProtocolError, ProviderError
 from becket.events import ModelStarted, RetryScheduled
 from becket.providers import ModelRequest
 from becket.retries import asked
@@ -151,12 +151,14 @@ class ModelCalls:
             raise PluginError(
                 f"the provider {name!r} tried to end the process: SystemExit({error})", plugin=name
             ) from error
-        except (ImportError, FileNotFoundError) as error:
-            if not (why := gone(error)):
-                raise
+        except Exception as error:
             name = plan.provider.name
-            said = f"the provider {name!r} failed: {type(error).__name__}: {error}{why}"
-            raise PluginError(said, plugin=name) from error
+            if why := gone(error):
+                said = f"the provider {name!r} failed: {type(error).__name__}: {error}{why}"
+                raise PluginError(said, plugin=name) from error
+            if instead is None and not isinstance(error, BecketError):
+                _note(error, f"raised by the provider {name!r}")
+            raise
         if self._counts:
             self._account(finished.model or model, finished)
         self._effects.release()
@@ -228,6 +230,16 @@ async def _close(events: AsyncIterator[ModelEvent], grace: float) -> None:
     if close is not None:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + grace), suppress(ProviderError):
             await close()
+
+
+def _note(error: Exception, whose: str) -> None:
+    """Say whose code has raised this, unless it comes from a handler or a sink, which is called in the same place."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals is globals():
+        step = step.tb_next
+    own = "becket._" if step is None else str(step.tb_frame.f_globals.get("__name__"))
+    if not own.startswith("becket._") and whose not in getattr(error, "__notes__", ()):
+        error.add_note(whose)
 
 
 def _check_iterator(provider: str, events: Any) -> None:

@@ -239,6 +239,18 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     assert "Traceback (most recent call last)" in becket("run", *option, *arguments, "hi").stderr
 
 
+def test_what_a_provider_s_own_code_raises_is_told_with_its_name(becket: Any) -> None:
+    becket.install(
+        "slips",
+        "from becket import hookimpl\nfrom becket.testing import ScriptedProvider\n"
+        "@hookimpl\ndef register_providers(): return [ScriptedProvider([AttributeError('nme')], name='slips')]",
+    )
+    for more in ((), ("--json",)):
+        said = becket("run", *more, "-m", "slips:x", "hi").stderr
+        assert "AttributeError: nme" in said
+        assert said.endswith("becket: raised by the provider 'slips'; --traceback shows where\n")
+
+
 def test_a_provider_that_cannot_be_closed_changes_nothing(becket: Any) -> None:
     becket.env["FAKE_CLOSE"] = "fails"
     ended = becket("run", "-q", "-m", "fake:hello", "hi")

@@ -221,5 +221,8 @@ def _explain(ended: _Ended, chosen: Chosen, stdout: Output, *, state: State) -> 
             complain(f"the run failed: {described(ended.error, ended.said)}", ended.error, state=state)
         elif state.traceback:
             show_traceback(ended.error)
+        for note in getattr(ended.error, "__notes__", ()):
+            if note.startswith("raised by the provider ") and not state.traceback:
+                complain(f"{note}; --traceback shows where")
     elif not chosen.shown and not chosen.failures and ended.stop_reason not in _ANSWERED:
         complain(f"the run stopped: {ended.stop_reason}")

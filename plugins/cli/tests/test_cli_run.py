@@ -305,7 +305,9 @@ def test_a_named_sink_that_cannot_be_opened_ends_the_run(
 def test_a_message_steers_no_terminal_and_is_one_line(becket: Any) -> None:
     ended = becket("run", "--sink", "fake", "-m", "fake:steers", "hi")
     assert ended.returncode == 1
-    assert ended.stderr == "becket: the run failed: ValueError: boom\\nsecond \\x1b[31mline\n"
+    said, whose = ended.stderr.splitlines()
+    assert said == "becket: the run failed: ValueError: boom\\nsecond \\x1b[31mline"
+    assert whose == "becket: raised by the provider 'fake'; --traceback shows where"
 
 
 def test_a_traceback_steers_no_terminal(becket: Any) -> None:

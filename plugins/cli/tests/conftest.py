@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,9 @@ class OnTerminal:
 def _fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fake")
     install(folder, "fake", Path(__file__).with_name("becket_fake.py").read_text(encoding="utf-8"))
+    past = time.time() - 3600  # an index trusts no folder that has just been changed
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (past, past))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -284,6 +285,16 @@ def test_what_takes_long_is_said_while_it_does(tmp_path: Path, monkeypatch: pyte
     assert places[-1] == "plugin waits: runs go on with it"
 
 
+def test_ctrl_c_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(place: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "_PAUSE", 0.5)
+    (tmp_path / "waits.py").write_text(f"{GOOD}\nimport threading\nthreading.Event().wait()", "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        check(tmp_path / "waits.py", waiting=interrupt)
+
+
 def test_a_process_that_says_nothing_is_told(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho no such thing >&2\nexit 9\n", "utf-8")
@@ -293,6 +304,21 @@ def test_a_process_that_says_nothing_is_told(tmp_path: Path) -> None:
 
 
 # -- the program, in this process, where coverage sees it --------------------------------------------------------------
+
+
+def test_a_file_is_what_is_imported_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "of_a_file.py").write_text(GOOD, "utf-8")
+    there = functools.partial(checking._there, module_only=True)
+    assert there("of_a_file", str(tmp_path / "of_a_file.py")) == "of_a_file"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "of_a_file.py").write_text(GOOD, "utf-8")
+    with pytest.raises(ConfigError, match=r"other/of_a_file\.py another name"):
+        there("of_a_file", str(tmp_path / "other" / "of_a_file.py"))
+    with pytest.raises(ConfigError, match=r"another module 'json' \(it comes with Python\)"):
+        there("json", str(tmp_path / "json.py"))
+    with pytest.raises(ConfigError, match=r"not-a-name\.py cannot be a module"):
+        there("not-a-name", str(tmp_path / "not-a-name.py"))
 
 
 @pytest.fixture

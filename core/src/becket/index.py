@@ -18,8 +18,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from becket._config_places import places
 from becket._log import logger
@@ -49,8 +48,7 @@ _LARGEST: Final = 10_000_000
 """Bytes of an index; that of 60 plugins has 40,000."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexState:
+class IndexState(NamedTuple):
     """The index, for whoever wants to know why a list was slow.
 
     Attributes:
@@ -223,15 +221,12 @@ def _key(path: str | None) -> list[Any]:
         package = getattr(finder, "__module__", "").partition(".")[0]
         if hasattr(finder, "find_distributions") and package not in _FINDERS:
             raise _StaleError(f"distributions are found by {finder!r}, too")
-    try:
-        here = os.path.realpath(os.getcwd())
-    except FileNotFoundError:
-        here = os.devnull  # no folder lies there
-    entries = [entry or here for entry in sys.path]
-    lying_here = [entry for entry in entries if os.path.realpath(entry) == here]
+    entries = [[entry, _stamp(entry)] for entry in (part or os.curdir for part in sys.path)]
+    here = _stamp(os.curdir)
+    lying_here = [entry for entry, stamp in entries if stamp and stamp == here]
     read = [[name, stamp] for name, stamp in _looked_at(path).items() if stamp]
     variable = os.environ.get(_VARIABLE, "")
-    return [VERSION, sys.version, [[entry, _stamp(entry)] for entry in entries], lying_here, read, variable]
+    return [VERSION, sys.version, entries, lying_here, read, variable]
 
 
 def _stamp(path: str) -> list[int] | None:

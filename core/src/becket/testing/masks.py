@@ -229,7 +229,8 @@ class MaskConformance(Contract):
                 await checkpoint()
 
         await work()  # its first call may take longer
-        found = await kept_at(self.blocks, work)
+        # What keeps it does so each time; a machine that is busy with something else does not.
+        found = await kept_at(self.blocks, work) and await kept_at(self.blocks, work)
         must(
             not found,
             f"it keeps the event loop from everything else for more than {self.blocks:g} s, at {found}; look at a text "

@@ -14,6 +14,7 @@ none where `BECKET_LOCK` names a lock: whether plugins are those of it, their fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -197,7 +198,8 @@ def _write(file: str, content: Mapping[str, Any]) -> None:
     except BaseException:
         os.unlink(scratch)
         raise
-    _tidy(folder)
+    with contextlib.suppress(OSError):  # another process tidies, too, or may what this one may not
+        _tidy(folder)
 
 
 def _tidy(folder: str) -> None:

@@ -214,12 +214,17 @@ def _waited_for(command: Sequence[str]) -> tuple[int, bool]:
 
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001  as signals call it
         interrupts.append(number)
+        hand_on()
+
+    def hand_on() -> None:
         if process is not None and not _has_terminal():
             process.send_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         process = subprocess.Popen(command)  # noqa: S603  its program is the environment's
+        if interrupts:  # one that came before there was anybody to hand it on to
+            hand_on()
         return process.wait(), bool(interrupts)
     finally:
         signal.signal(signal.SIGINT, before)
